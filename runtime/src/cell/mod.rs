@@ -1,0 +1,18 @@
+//! Cells as pure values: no files, no clock, no database.
+
+mod backend_kind;
+mod id;
+mod identity;
+mod process;
+mod record;
+mod role;
+mod state;
+pub mod text;
+
+pub use backend_kind::{BackendError, BackendKind};
+pub use id::{CellId, CellIdError};
+pub use identity::{AgentName, Identity, NAME_MOST_BYTES, NameError, ProjectName, parse_team};
+pub use process::ProcessRef;
+pub use record::{Member, OnExpire, Proposal, Record, Run, RunEnd};
+pub use role::{Role, RoleError};
+pub use state::{CloseReason, Decision, Event, FailReason, Receipt, Refusal, State, decide, is_expired};

@@ -1,0 +1,66 @@
+//! Guest bytes made harmless: one line, printable, bounded.
+
+/// Appends `bytes` to `line` as printable text: valid UTF-8 without control characters stands as it is, tabs
+/// too; everything else becomes an escape (`\x1b`, `\xff`), and a backslash stays a backslash.
+///
+/// Also escaped are the characters that reorder text (Unicode UAX #9: U+202A–202E, U+2066–2069, U+200E, U+200F, U+061C) and the line and
+/// paragraph separators, with which a line could be made to read as another.
+pub fn push_printable(line: &mut String, bytes: &[u8]) {
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c == '\t' || !(c.is_control() || is_reordering(c)) {
+                line.push(c);
+            } else if u32::from(c) < 0x100 {
+                line.push_str(&format!("\\x{:02x}", u32::from(c)));
+            } else {
+                line.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
+            }
+        }
+        for byte in chunk.invalid() {
+            line.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+}
+
+fn is_reordering(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
+}
+
+/// Makes hostile text one printable line of at most `most` bytes, cut at a character's boundary with `…`.
+pub fn one_line(text: &str, most: usize) -> String {
+    let mut line = String::new();
+    for (index, part) in text.lines().map(str::trim).filter(|part| !part.is_empty()).enumerate() {
+        if index > 0 {
+            line.push_str("; ");
+        }
+        push_printable(&mut line, part.as_bytes());
+        if line.len() > most {
+            break;
+        }
+    }
+    if line.len() > most {
+        let end = (0..=most.saturating_sub('…'.len_utf8())).rev().find(|&at| line.is_char_boundary(at)).unwrap_or(0);
+        line.truncate(end);
+        line.push('…');
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_become_escapes() {
+        let mut line = String::new();
+        push_printable(&mut line, b"a\x1b[2Jb\tc\xff\r\xe2\x80\xae d\xc2\x9b");
+        assert_eq!(line, "a\\x1b[2Jb\tc\\xff\\x0d\\u{202e} d\\x9b");
+    }
+
+    #[test]
+    fn a_line_is_one_line_and_bounded() {
+        assert_eq!(one_line("\n first\r\n\nsecond \n", 100), "first; second");
+        let cut = one_line(&"ä".repeat(100), 20);
+        assert!(cut.len() <= 20 && cut.ends_with('…'), "{cut}");
+    }
+}

@@ -1,0 +1,5 @@
+//! The `lazarus` program.
+
+fn main() -> std::process::ExitCode {
+    lazarus::cli::main()
+}

@@ -1,0 +1,15 @@
+//! What an agent may do: pure values, deny by default.
+//!
+//! An agent definition *asks* ([`crate::agent`]); the operator's command line *allows*; what both
+//! agree on is a [`Policy`]. Applying a policy yields a [`Report`]: for each promise, who enforces
+//! it and how far. Asked-for and enforced are never the same field.
+
+mod grants;
+mod limits;
+mod quantity;
+mod report;
+
+pub use grants::{Access, EnvError, GuestPath, Mount, MountError, Policy, validate_variable};
+pub use limits::{Limits, LimitsError};
+pub use quantity::{ByteSize, QuantityError, format_duration, parse_duration, parse_ttl};
+pub use report::{Applied, Enforcer, Entry, Extent, Report};
