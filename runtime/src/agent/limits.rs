@@ -1,0 +1,128 @@
+//! Limits by the names that definitions and command lines call them.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use crate::policy::{ByteSize, Limits, LimitsError, QuantityError, parse_duration};
+
+/// Every limit, as definitions (`[limits]`) and command lines (`--memory SIZE`) call it.
+pub const LIMIT_NAMES: [&str; 11] =
+    ["memory", "table-elements", "instances", "stack", "cpu", "hostcall", "random", "open-files", "processes", "home", "log"];
+
+/// Why a limit was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LimitError {
+    /// There is none of that name.
+    #[error("set limit {name:?}: there is no such limit{hint}; the limits are {all}", all = LIMIT_NAMES.join(", "))]
+    Unknown {
+        /// What was given, bounded.
+        name: String,
+        /// A name that may have been meant.
+        hint: String,
+    },
+    /// Not a size, or not a duration.
+    #[error("set limit {name}")]
+    Quantity {
+        /// The limit.
+        name: &'static str,
+        /// What is wrong with the value.
+        #[source]
+        source: QuantityError,
+    },
+    /// Not a count.
+    #[error("set limit {name}: {given:?} is not a whole number from 1 to 4294967295")]
+    Count {
+        /// The limit.
+        name: &'static str,
+        /// What was given, bounded.
+        given: String,
+    },
+    /// Out of its range.
+    #[error(transparent)]
+    Range(#[from] LimitsError),
+}
+
+fn size(name: &'static str, value: &str) -> Result<ByteSize, LimitError> {
+    value.parse().map_err(|source| LimitError::Quantity { name, source })
+}
+
+fn count(name: &'static str, value: &str) -> Result<NonZeroU32, LimitError> {
+    value.trim().parse().map_err(|_| LimitError::Count { name, given: value.chars().take(40).collect() })
+}
+
+fn time(name: &'static str, value: &str) -> Result<Duration, LimitError> {
+    let duration = parse_duration(value).map_err(|source| LimitError::Quantity { name, source })?;
+    if duration.is_zero() {
+        let source = QuantityError::Zero { given: value.chars().take(40).collect() };
+        return Err(LimitError::Quantity { name, source });
+    }
+    Ok(duration)
+}
+
+/// Sets one limit by its name. Its range is checked with all the others, by [`Limits::check`].
+///
+/// # Errors
+/// There is no such limit, or the value is none of its kind.
+pub fn set_limit(limits: &mut Limits, name: &str, value: &str) -> Result<(), LimitError> {
+    match name {
+        "memory" => limits.memory = size("memory", value)?,
+        "table-elements" => limits.table_elements = count("table-elements", value)?,
+        "instances" => limits.instances = count("instances", value)?,
+        "stack" => limits.stack = size("stack", value)?,
+        "cpu" => limits.cpu = time("cpu", value)?,
+        "hostcall" => limits.hostcall = size("hostcall", value)?,
+        "random" => limits.random = size("random", value)?,
+        "open-files" => limits.open_files = count("open-files", value)?,
+        "processes" => limits.processes = count("processes", value)?,
+        "home" => limits.home = size("home", value)?,
+        "log" => limits.log = size("log", value)?,
+        _ => {
+            return Err(LimitError::Unknown { name: name.chars().take(40).collect(), hint: super::reader::hint(name, &LIMIT_NAMES) });
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_is_set_by_its_name_and_by_no_other() {
+        let before = Limits::default();
+        for name in LIMIT_NAMES {
+            let value = if name == "cpu" { "7s" } else { "70000" };
+            let mut limits = before.clone();
+            set_limit(&mut limits, name, value).expect(name);
+            let changed = serde_json::to_value(&limits).expect("json");
+            let differing = serde_json::to_value(&before)
+                .expect("json")
+                .as_object()
+                .expect("an object")
+                .iter()
+                .filter(|(key, value)| changed.get(key.as_str()) != Some(value))
+                .map(|(key, _)| key.replace('_', "-"))
+                .collect::<Vec<_>>();
+            assert_eq!(differing, [name]);
+        }
+        assert_eq!(serde_json::to_value(&before).expect("json").as_object().expect("an object").len(), LIMIT_NAMES.len());
+    }
+
+    #[test]
+    fn what_is_no_limit_is_refused() {
+        let mut limits = Limits::default();
+        let error = set_limit(&mut limits, "memroy", "1MiB").expect_err("refused");
+        assert!(error.to_string().contains("did you mean `memory`?"), "{error}");
+        for (name, value) in [
+            ("memory", "0"),
+            ("memory", "lots"),
+            ("cpu", "5"),
+            ("cpu", "0s"),
+            ("instances", "0"),
+            ("instances", "-1"),
+            ("processes", "4294967296"),
+        ] {
+            assert!(set_limit(&mut limits, name, value).is_err(), "{name} = {value}");
+        }
+        assert_eq!(limits, Limits::default());
+    }
+}

@@ -1,0 +1,23 @@
+//! Agent definitions: what an agent runs and what it asks for.
+//!
+//! ```text
+//!  agent.toml ─ parse ─→ Definition ─ add ─→ Installed ─┐
+//!  the operator's command line ──────────→ Options ─────┴─ resolve ─→ Policy
+//! ```
+//!
+//! Text that was not understood to its last key is no [`Definition`]; a definition grants nothing
+//! until it met the operator's word in [`resolve()`].
+
+mod definition;
+mod fields;
+mod limits;
+mod lock;
+mod reader;
+mod resolve;
+mod store;
+
+pub use definition::{DEFINITION_MOST_BYTES, DefinedProgram, Definition, Digest, Life};
+pub use limits::{LIMIT_NAMES, LimitError, set_limit};
+pub use reader::{DefinitionError, Problem};
+pub use resolve::{Options, ResolveError, resolve};
+pub use store::{Added, AgentError, COMPONENT_MOST_BYTES, Installed, InstalledComponent, add, list, load, remove, template_path};

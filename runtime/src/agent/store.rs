@@ -1,0 +1,363 @@
+//! Installed definitions: `agents/<name>/`, each with its component and its template.
+//!
+//! ```text
+//! agents/
+//! ├── .new-<name>/        being installed; renamed when whole, removed by the next installation otherwise
+//! └── <name>/
+//!     ├── agent.toml      as its author wrote it
+//!     ├── component.wasm  what `component` named
+//!     ├── template/       what `template` named, without secrets and links
+//!     └── lock.json       digests, and what relative paths meant when it was installed
+//! ```
+
+use std::{
+    fs::File,
+    io::{self, Seek, Write},
+    path::{Path, PathBuf},
+};
+
+use cap_std::fs::Dir;
+use rustix::fs::{AtFlags, RenameFlags};
+
+use super::{
+    DEFINITION_MOST_BYTES, DefinedProgram, Definition, DefinitionError, Digest,
+    lock::{LOCK_MOST_BYTES, LOCK_VERSION, Lock, digest_file, digest_of},
+};
+use crate::{
+    cell::AgentName,
+    home::{
+        Database, Removed, Root, SeedError, Seeded, ambient, create_private_file, lock_dir, make_dir, open_dir, open_file, read_file,
+        remove_tree, seed, sync_dir,
+    },
+};
+
+/// Bytes of a component: language runtimes that are compiled in reach some 50 MiB.
+pub const COMPONENT_MOST_BYTES: u64 = 256 * 1024 * 1024;
+
+const DEFINITION: &str = "agent.toml";
+const COMPONENT: &str = "component.wasm";
+const TEMPLATE: &str = "template";
+const LOCK: &str = "lock.json";
+
+/// Why a definition was not installed, loaded or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The file cannot be read.
+    #[error("read agent definition {path}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is no definition.
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+    /// What the definition names cannot be read.
+    #[error("read the {what} of agent {agent}, {path}")]
+    Part {
+        /// The agent.
+        agent: AgentName,
+        /// "component" or "template".
+        what: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The template is refused.
+    #[error("copy the template of agent {agent}")]
+    Template {
+        /// The agent.
+        agent: AgentName,
+        /// Why.
+        #[source]
+        source: SeedError,
+    },
+    /// The component is not the one that the definition pins.
+    #[error("accept the component of agent {agent}: its sha256 is {found}, and the definition pins {pinned}")]
+    Pin {
+        /// The agent.
+        agent: AgentName,
+        /// What the definition says.
+        pinned: Digest,
+        /// What the file has.
+        found: Digest,
+    },
+    /// There is one of that name.
+    #[error("add agent {0}: there is one already; replace it with --replace")]
+    Exists(AgentName),
+    /// What was installed is not what is there.
+    #[error("use agent {agent}: its {what} changed since it was added; look at it, and add it again")]
+    Changed {
+        /// The agent.
+        agent: AgentName,
+        /// What changed.
+        what: &'static str,
+    },
+    /// Installed by another release.
+    #[error("use agent {agent}: it was added by a release that writes version {version} of its record; this one reads {LOCK_VERSION}")]
+    Version {
+        /// The agent.
+        agent: AgentName,
+        /// The version found.
+        version: u64,
+    },
+    /// Something below `agents/` cannot be read or written.
+    #[error("keep agent {agent}")]
+    Keep {
+        /// The agent.
+        agent: AgentName,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The directory of agents cannot be read.
+    #[error("list agents")]
+    List(#[source] io::Error),
+}
+
+/// What an installation did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Added {
+    /// The agent.
+    pub name: AgentName,
+    /// Whether it replaced one.
+    pub replaced: bool,
+    /// The digest and the size of its component.
+    pub component: Option<(Digest, u64)>,
+    /// What was copied of its template.
+    pub template: Option<Seeded>,
+}
+
+/// A component that was compared with its record a moment ago.
+#[derive(Debug)]
+pub struct InstalledComponent {
+    /// The file, open at its start: what was compared is what is read.
+    pub file: File,
+    /// Its path, for messages.
+    pub path: PathBuf,
+    /// Its digest.
+    pub sha256: Digest,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// An installed definition. Its mounts' hosts are absolute.
+#[derive(Debug)]
+pub struct Installed {
+    /// The definition.
+    pub definition: Definition,
+    /// Its text.
+    pub text: String,
+    /// Where it came from.
+    pub source: PathBuf,
+    /// Its component.
+    pub component: Option<InstalledComponent>,
+    /// Its template.
+    pub template: Option<Dir>,
+}
+
+/// Installs a definition from a file that the operator named. Relative paths in it mean the file's directory.
+///
+/// # Errors
+/// The definition, its component or its template is refused; or there is one of that name, and `replace` is not given.
+/// Then nothing has changed.
+pub fn add(root: &Root, file: &Path, replace: bool) -> Result<Added, AgentError> {
+    let read_error = |source| AgentError::Read { path: file.to_owned(), source };
+    let text = ambient::read_named_file(file, DEFINITION_MOST_BYTES).map_err(read_error)?;
+    let definition = Definition::parse(&file.display().to_string(), &text)?;
+    let source = std::path::absolute(file).map_err(read_error)?;
+    let name = definition.name.clone();
+    let keep = |source: io::Error| AgentError::Keep { agent: name.clone(), source };
+
+    // One installation at a time: what another one left half done is then nobody's.
+    let _lock = lock_dir(root.agents()).map_err(keep)?;
+    let fresh = format!(".new-{name}");
+    clear(root, &fresh).map_err(keep)?;
+    let exists = rustix::fs::statat(root.agents(), name.as_str(), AtFlags::SYMLINK_NOFOLLOW).is_ok();
+    if exists && !replace {
+        return Err(AgentError::Exists(name));
+    }
+    let filled = make_dir(root.agents(), &fresh)
+        .map_err(keep)
+        .and_then(|dir| fill(&dir, &root.agents_path().join(&fresh), &definition, &text, &source));
+    let mut added = match filled {
+        Ok(added) => added,
+        Err(error) => {
+            remove_tree(root.agents(), &fresh);
+            return Err(error);
+        }
+    };
+    added.replaced = exists;
+    let flags = if exists { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+    rustix::fs::renameat_with(root.agents(), &fresh, root.agents(), name.as_str(), flags).map_err(|error| keep(error.into()))?;
+    sync_dir(root.agents()).map_err(keep)?;
+    // What was replaced now has the other name. If it cannot be removed, the next installation of that name says so.
+    remove_tree(root.agents(), &fresh);
+    Ok(added)
+}
+
+fn clear(root: &Root, name: &str) -> io::Result<()> {
+    match remove_tree(root.agents(), name).remained.first() {
+        None => Ok(()),
+        Some(what) => Err(io::Error::other(format!("left by an earlier command: {what}"))),
+    }
+}
+
+/// Fills the directory of a definition that is being installed, and syncs it.
+fn fill(dir: &Dir, path: &Path, definition: &Definition, text: &[u8], source: &Path) -> Result<Added, AgentError> {
+    let name = &definition.name;
+    let keep = |source: io::Error| AgentError::Keep { agent: name.clone(), source };
+    let base = source.parent().unwrap_or(Path::new("/"));
+    let component = match &definition.program {
+        DefinedProgram::Component { path, sha256, .. } => {
+            let path = base.join(path);
+            let copied = copy_component(dir, &path);
+            let (found, bytes) = copied.map_err(|source| AgentError::Part { agent: name.clone(), what: "component", path, source })?;
+            if let Some(pinned) = sha256.filter(|pinned| *pinned != found) {
+                return Err(AgentError::Pin { agent: name.clone(), pinned, found });
+            }
+            Some((found, bytes))
+        }
+        DefinedProgram::Command { .. } | DefinedProgram::Keeper => None,
+    };
+    let template = definition.template.as_ref().map(|template| copy_template(dir, path, name, &base.join(template))).transpose()?;
+    let mounts = definition.mounts.iter().map(|mount| std::path::absolute(base.join(&mount.host))).collect::<io::Result<Vec<_>>>();
+    let lock = Lock {
+        version: LOCK_VERSION,
+        definition: digest_of(text),
+        component: component.map(|(digest, _)| digest),
+        mounts: mounts.map_err(keep)?,
+        source: source.to_owned(),
+    };
+    let json = serde_json::to_vec_pretty(&lock).map_err(|error| keep(error.into()))?;
+    for (entry, content) in [(DEFINITION, text), (LOCK, json.as_slice())] {
+        let written = create_private_file(dir, entry).and_then(|mut file| {
+            file.write_all(content)?;
+            file.sync_all()
+        });
+        written.map_err(keep)?;
+    }
+    sync_dir(dir).map_err(keep)?;
+    Ok(Added { name: name.clone(), replaced: false, component, template })
+}
+
+fn copy_component(dir: &Dir, path: &Path) -> io::Result<(Digest, u64)> {
+    let mut from = ambient::open_named_file(path, COMPONENT_MOST_BYTES)?;
+    let mut copy = create_private_file(dir, COMPONENT)?;
+    let copied = digest_file(&mut from, &mut copy, COMPONENT_MOST_BYTES)?;
+    copy.sync_all()?;
+    Ok(copied)
+}
+
+/// Returns where the template of an installed definition is, for the warden that seeds a home from it.
+pub fn template_path(root: &Root, agent: &AgentName) -> PathBuf {
+    root.agents_path().join(agent.as_str()).join(TEMPLATE)
+}
+
+fn copy_template(dir: &Dir, path: &Path, agent: &AgentName, template: &Path) -> Result<Seeded, AgentError> {
+    let part = |source| AgentError::Part { agent: agent.clone(), what: "template", path: template.to_owned(), source };
+    let (from, from_path) = ambient::open_named_dir(template).map_err(part)?;
+    let into = make_dir(dir, TEMPLATE).map_err(|source| AgentError::Keep { agent: agent.clone(), source })?;
+    let database = Database::BackUp { from: from_path, to: path.join(TEMPLATE) };
+    seed(&from, &into, &database).map_err(|source| AgentError::Template { agent: agent.clone(), source })
+}
+
+/// Loads an installed definition; `None` if there is none of that name.
+///
+/// # Errors
+/// It is not what was installed, or cannot be read.
+pub fn load(root: &Root, name: &AgentName) -> Result<Option<Installed>, AgentError> {
+    let keep = |source: io::Error| AgentError::Keep { agent: name.clone(), source };
+    let changed = |what| AgentError::Changed { agent: name.clone(), what };
+    let dir = match open_dir(root.agents(), name.as_str()) {
+        Ok(dir) => dir,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(keep(error)),
+    };
+    let path = root.agents_path().join(name.as_str());
+    let lock = read_lock(&dir, name)?;
+    let text = read_file(&dir, DEFINITION, DEFINITION_MOST_BYTES).map_err(keep)?;
+    if digest_of(&text) != lock.definition {
+        return Err(changed("definition"));
+    }
+    let mut definition = Definition::parse(&path.join(DEFINITION).display().to_string(), &text)?;
+    if definition.name != *name || definition.mounts.len() != lock.mounts.len() {
+        return Err(changed("definition"));
+    }
+    for (mount, host) in definition.mounts.iter_mut().zip(lock.mounts) {
+        mount.host = host;
+    }
+    let component = match (&definition.program, lock.component) {
+        (DefinedProgram::Component { .. }, Some(sha256)) => {
+            let mut file = open_file(&dir, COMPONENT).map_err(keep)?;
+            let (found, bytes) = digest_file(&mut file, &mut io::sink(), COMPONENT_MOST_BYTES).map_err(keep)?;
+            if found != sha256 {
+                return Err(changed("component"));
+            }
+            file.rewind().map_err(keep)?;
+            Some(InstalledComponent { file, path: path.join(COMPONENT), sha256, bytes })
+        }
+        (DefinedProgram::Command { .. } | DefinedProgram::Keeper, None) => None,
+        (DefinedProgram::Component { .. }, None) | (DefinedProgram::Command { .. } | DefinedProgram::Keeper, Some(_)) => {
+            return Err(changed("definition"));
+        }
+    };
+    let template = definition.template.as_ref().map(|_| open_dir(&dir, TEMPLATE)).transpose().map_err(keep)?;
+    let text = String::from_utf8(text).map_err(|_| changed("definition"))?;
+    Ok(Some(Installed { definition, text, source: lock.source, component, template }))
+}
+
+fn read_lock(dir: &Dir, name: &AgentName) -> Result<Lock, AgentError> {
+    let keep = |source: io::Error| AgentError::Keep { agent: name.clone(), source };
+    let bytes = read_file(dir, LOCK, LOCK_MOST_BYTES).map_err(keep)?;
+    // The version is read first: of a newer record, nothing else is known.
+    let value: serde_json::Value = serde_json::from_slice(&bytes).map_err(|error| keep(error.into()))?;
+    let version = value.get("version").and_then(serde_json::Value::as_u64).unwrap_or(0);
+    if version != u64::from(LOCK_VERSION) {
+        return Err(AgentError::Version { agent: name.clone(), version });
+    }
+    serde_json::from_value(value).map_err(|error| keep(error.into()))
+}
+
+/// Lists the installed agents, in order.
+///
+/// # Errors
+/// The directory cannot be read.
+pub fn list(root: &Root) -> Result<Vec<AgentName>, AgentError> {
+    let mut names = Vec::new();
+    for entry in root.agents().entries().map_err(AgentError::List)? {
+        let entry = entry.map_err(AgentError::List)?;
+        if let Some(name) = entry.file_name().to_str().and_then(|name| name.parse().ok()) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Removes an installed definition; `None` if there is none of that name. Cells that were made from it keep what they have.
+///
+/// # Errors
+/// It cannot be taken out of its place.
+pub fn remove(root: &Root, name: &AgentName) -> Result<Option<Removed>, AgentError> {
+    let keep = |source: io::Error| AgentError::Keep { agent: name.clone(), source };
+    let _lock = lock_dir(root.agents()).map_err(keep)?;
+    let gone = format!(".new-{name}");
+    clear(root, &gone).map_err(keep)?;
+    // Renamed first, so that nobody loads half a definition.
+    match rustix::fs::renameat(root.agents(), name.as_str(), root.agents(), &gone) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(keep(error.into())),
+    }
+    sync_dir(root.agents()).map_err(keep)?;
+    Ok(Some(remove_tree(root.agents(), &gone)))
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

@@ -1,0 +1,270 @@
+//! The only place of this crate that opens paths of the machine by name.
+//!
+//! Each function says who calls it and on whose word the path is opened. Everything else works
+//! from the handles that these return. Links are followed here, since the operator named the path.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io,
+    os::unix::fs::MetadataExt,
+    path::{Component, Path, PathBuf},
+};
+
+use cap_std::fs::Dir;
+use rusqlite::{Connection, OpenFlags};
+use rustix::{
+    fs::{CWD, FileType, Mode, OFlags},
+    io::Errno,
+};
+
+use super::handle::PRIVATE_DIR;
+
+/// The name of the directory that Hermes takes for its root, whatever HERMES_HOME says, in the operator's home.
+const HERMES: &str = ".hermes";
+
+/// Why the Lazarus root was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum RootError {
+    /// Neither a root nor a home to put it in.
+    #[error("find the Lazarus root: neither XDG_DATA_HOME nor HOME is an absolute path; name one with --root or LAZARUS_ROOT")]
+    Nowhere,
+    /// Below `~/.hermes`, where Hermes would replace each cell's home by its active profile.
+    #[error(
+        "use {0} as the Lazarus root: it is inside ~/.hermes, where Hermes replaces every HERMES_HOME by its active profile; name another with --root or LAZARUS_ROOT"
+    )]
+    InsideHermes(PathBuf),
+    /// Something else has the name.
+    #[error("use {0} as the Lazarus root: it is not a directory")]
+    NotDirectory(PathBuf),
+    /// Another user's.
+    #[error("use {path} as the Lazarus root: it belongs to user {owner}, not to you")]
+    NotOurs {
+        /// The root.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
+    },
+    /// Others may read or write it.
+    #[error("use {path} as the Lazarus root: others may reach it (mode {mode:03o}); run: chmod 700 '{path}'")]
+    Loose {
+        /// The root.
+        path: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// On a file system that cannot be written to.
+    #[error("make the Lazarus root {0}: the file system is read-only; name another with --root or LAZARUS_ROOT")]
+    ReadOnly(PathBuf),
+    /// On a full disk, or past a quota.
+    #[error("make the Lazarus root {0}: the disk is full, or your quota is")]
+    Full(PathBuf),
+    /// Anything else.
+    #[error("open the Lazarus root {path}")]
+    Io {
+        /// The root.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl RootError {
+    pub(super) fn of(path: &Path, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::ReadOnlyFilesystem => Self::ReadOnly(path),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full(path),
+            io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => Self::NotDirectory(path),
+            _ => Self::Io { path, source },
+        }
+    }
+}
+
+/// Returns where the Lazarus root is when the operator does not say: `$XDG_DATA_HOME/lazarus`, or `~/.local/share/lazarus`.
+///
+/// Called by the command line, with a way to read the operator's environment.
+///
+/// # Errors
+/// Neither variable holds an absolute path.
+pub fn default_root(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathBuf, RootError> {
+    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    absolute("XDG_DATA_HOME")
+        .or_else(|| absolute("HOME").map(|home| home.join(".local/share")))
+        .map(|data| data.join("lazarus"))
+        .ok_or(RootError::Nowhere)
+}
+
+/// Returns the operator's own `~/.hermes`, whether or not it exists.
+pub(super) fn operator_hermes() -> Option<PathBuf> {
+    std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()).map(|home| home.join(HERMES))
+}
+
+/// What identifies an existing file or directory, whatever it is called.
+pub(super) fn inode_of(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|meta| (meta.dev(), meta.ino()))
+}
+
+/// Whether `inner` is `outer` or below it: by path, and by inode, so that neither a link nor a bind mount hides it.
+/// Both are canonical, as far as they exist.
+pub(super) fn is_within(inner: &Path, outer: &Path) -> bool {
+    let id = inode_of(outer);
+    inner.starts_with(outer) || (id.is_some() && inner.ancestors().any(|ancestor| inode_of(ancestor) == id))
+}
+
+/// Resolves links in the part of a path that exists. Returns it, and the names that do not exist yet.
+fn settle(path: &Path) -> io::Result<(PathBuf, Vec<OsString>)> {
+    let path = std::path::absolute(path)?;
+    let mut parts: Vec<Component<'_>> = path.components().collect();
+    let mut missing = Vec::new();
+    loop {
+        match parts.iter().collect::<PathBuf>().canonicalize() {
+            Ok(found) => {
+                missing.reverse();
+                return Ok((found, missing));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => match parts.pop() {
+                Some(Component::Normal(name)) => missing.push(name.to_owned()),
+                _ => return Err(error),
+            },
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// As much of a path as can be made canonical, with the rest as it is written.
+pub(super) fn settled(path: &Path) -> PathBuf {
+    settle(path).map_or_else(|_| path.to_owned(), |(found, missing)| missing.iter().fold(found, |path, name| path.join(name)))
+}
+
+/// Opens the Lazarus root, which is made, with its parents, if there is none.
+///
+/// Called by [`super::Root::open`] alone, on the operator's word (`--root`, LAZARUS_ROOT, or the default). An empty directory
+/// of the operator's is taken over and closed to others; one that holds something is taken as it is, or refused.
+pub(super) fn open_root(path: &Path, hermes: Option<&Path>) -> Result<(Dir, PathBuf), RootError> {
+    let io_error = |source| RootError::of(path, source);
+    let (found, missing) = settle(path).map_err(io_error)?;
+    let whole = missing.iter().fold(found.clone(), |path, name| path.join(name));
+    if hermes.is_some_and(|hermes| is_within(&whole, &settled(hermes))) {
+        return Err(RootError::InsideHermes(path.to_owned()));
+    }
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut dir = Dir::from(rustix::fs::openat(CWD, &found, flags, Mode::empty()).map_err(io::Error::from).map_err(io_error)?);
+    for name in &missing {
+        match rustix::fs::mkdirat(&dir, name, PRIVATE_DIR) {
+            // Two commands at once may both be the first.
+            Ok(()) | Err(Errno::EXIST) => {}
+            Err(error) => return Err(io_error(error.into())),
+        }
+        dir = Dir::from(rustix::fs::openat(&dir, name, flags, Mode::empty()).map_err(io::Error::from).map_err(io_error)?);
+    }
+    let stat = rustix::fs::fstat(&dir).map_err(|error| io_error(error.into()))?;
+    if stat.st_uid != rustix::process::geteuid().as_raw() {
+        return Err(RootError::NotOurs { path: whole, owner: stat.st_uid });
+    }
+    let mode = stat.st_mode & 0o777;
+    if mode & 0o077 != 0 {
+        let is_empty = |dir: &Dir| Ok::<_, io::Error>(dir.entries()?.next().is_none());
+        if !is_empty(&dir).map_err(io_error)? {
+            return Err(RootError::Loose { path: whole, mode });
+        }
+        rustix::fs::fchmod(&dir, PRIVATE_DIR).map_err(|error| io_error(error.into()))?;
+        // From here on nobody else adds to it: whatever is there now came before.
+        if !is_empty(&dir).map_err(io_error)? {
+            return Err(RootError::Loose { path: whole, mode });
+        }
+    }
+    Ok((dir, whole))
+}
+
+/// Returns the operator's login name, from the machine's own list of users; `None` where it is not on it.
+///
+/// Called by the command line, to name who gives a command. The environment is not asked: anybody can set it.
+pub fn login_name() -> Option<String> {
+    /// Lists of users are small where they are files; a directory service is not asked.
+    const USERS_MOST_BYTES: u64 = 4 * 1024 * 1024;
+    let uid = rustix::process::geteuid().as_raw().to_string();
+    let users = read_named_file(Path::new("/etc/passwd"), USERS_MOST_BYTES).ok()?;
+    let users = String::from_utf8_lossy(&users);
+    let mut fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    fields.find(|fields| fields.get(2) == Some(&uid.as_str())).and_then(|fields| fields.first().map(ToString::to_string))
+}
+
+/// Opens a regular file that the operator named, of at most `most` bytes, for reading.
+///
+/// Called for an agent definition and for a component (`agent add`, `--component`, `run FILE.wasm`). A FIFO or a device
+/// is refused and never waited for.
+///
+/// # Errors
+/// It does not exist, is no regular file, or is too large.
+pub fn open_named_file(path: &Path, most: u64) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::openat(CWD, path, flags, Mode::empty())?);
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+    }
+    if meta.len() > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {most} bytes")));
+    }
+    Ok(file)
+}
+
+/// Reads a regular file that the operator named, of at most `most` bytes.
+///
+/// Called as [`open_named_file`] is.
+///
+/// # Errors
+/// As [`open_named_file`]; also when it grows past `most` while it is read.
+pub fn read_named_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    use std::io::Read;
+    let mut bytes = Vec::new();
+    open_named_file(path, most)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {most} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Opens a directory that the operator named. Returns it with its canonical path.
+///
+/// Called for the template that an agent definition names, when the operator installs that definition.
+///
+/// # Errors
+/// It does not exist, or is no directory.
+pub fn open_named_dir(path: &Path) -> io::Result<(Dir, PathBuf)> {
+    let path = path.canonicalize()?;
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok((Dir::from(rustix::fs::openat(CWD, &path, flags, Mode::empty())?), path))
+}
+
+/// Opens a SQLite database by path, since SQLite knows no handles: for reading only, and not through any link.
+///
+/// Called for the `state.db` of a template, in a directory that [`open_named_dir`] opened, when a definition is installed.
+pub(super) fn open_database(path: &Path) -> rusqlite::Result<Connection> {
+    Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW)
+}
+
+/// Creates a SQLite database by path.
+///
+/// Called for the copy of a `state.db`, in a directory that Lazarus has just made and that no agent can reach yet.
+pub(super) fn create_database(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    Connection::open_with_flags(path, flags)
+}
+
+/// What the operator's path leads to: its canonical path, what kind of file it is, and whether it is on `/proc`.
+///
+/// Called for mounts and readable paths, before they become part of a policy. Opens nothing for reading or writing.
+pub(super) fn look_up(path: &Path) -> io::Result<(PathBuf, FileType, bool)> {
+    let path = path.canonicalize()?;
+    let handle = rustix::fs::openat(CWD, &path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(&handle)?.st_mode);
+    let on_proc = rustix::fs::fstatfs(&handle)?.f_type == rustix::fs::PROC_SUPER_MAGIC;
+    Ok((path, kind, on_proc))
+}
+
+#[cfg(test)]
+#[path = "ambient_tests.rs"]
+mod tests;

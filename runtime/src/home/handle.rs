@@ -1,0 +1,196 @@
+//! The few ways in which a directory's entries are opened: by handle, by one plain name, following nothing.
+
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
+
+use cap_std::fs::Dir;
+use rustix::{
+    fs::{AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, ResolveFlags},
+    io::Errno,
+    path::Arg,
+};
+
+/// What a directory of ours may be used for: by its owner, for everything; by others, for nothing.
+pub(crate) const PRIVATE_DIR: Mode = Mode::RWXU;
+/// The same for files.
+pub(crate) const PRIVATE_FILE: Mode = Mode::RUSR.union(Mode::WUSR);
+
+/// Characters of an escaped name that are shown: a name has at most 255 bytes, each of which can become four characters.
+const NAME_MOST_CHARS: usize = 120;
+
+/// Flags for opening a directory. Linux reports a link in its place as "not a directory".
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Opens a directory inside another one. Links are not followed.
+pub(crate) fn open_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
+    Ok(Dir::from(rustix::fs::openat(parent, name, DIRECTORY, Mode::empty())?))
+}
+
+/// Makes a directory for its owner alone and opens it. Anything that has the name already, a link included, is an error.
+pub(crate) fn make_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
+    rustix::fs::mkdirat(parent, name, PRIVATE_DIR)?;
+    open_dir(parent, name)
+}
+
+/// Opens a directory, which is made if there is none.
+pub(crate) fn open_or_make_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
+    match make_dir(parent, name) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => open_dir(parent, name),
+        made => made,
+    }
+}
+
+/// Creates a file for its owner alone. Anything that has the name already is an error.
+pub(crate) fn create_file(parent: impl AsFd, name: impl Arg, mode: Mode) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::openat(parent, name, flags, mode)?))
+}
+
+/// Opens a regular file for reading. Links are not followed, and a FIFO or device is refused without waiting for it.
+pub(crate) fn open_file(parent: impl AsFd, name: impl Arg) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    let stat = rustix::fs::fstat(&file)?;
+    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+        Ok(File::from(file))
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+    }
+}
+
+/// Reads the whole of a regular file that may not be larger than `most` bytes.
+pub(crate) fn read_file(parent: impl AsFd, name: impl Arg, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_file(parent, name)?.take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {most} bytes")));
+    }
+    Ok(bytes)
+}
+
+/// Replaces a file as a whole: after a crash at any point, the old or the new content is there, never a part.
+pub(crate) fn replace_file(parent: &Dir, name: &str, content: &[u8]) -> io::Result<()> {
+    let fresh = format!("{name}.new");
+    // Left by a writer that crashed; one that lives holds the lease of what the file belongs to.
+    match rustix::fs::unlinkat(parent, &fresh, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let mut file = create_file(parent, &fresh, PRIVATE_FILE)?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    rustix::fs::renameat(parent, &fresh, parent, name)?;
+    sync_dir(parent)
+}
+
+/// Creates a file for its owner alone, as [`create_file`] does, in a directory of ours.
+pub(crate) fn create_private_file(parent: &Dir, name: &str) -> io::Result<File> {
+    create_file(parent, name, PRIVATE_FILE)
+}
+
+/// Makes the names in a directory survive a crash.
+pub(crate) fn sync_dir(dir: &Dir) -> io::Result<()> {
+    Ok(rustix::fs::fsync(readable(dir.as_fd())?)?)
+}
+
+/// Waits for the lock of a directory, and holds it as long as what is returned lives.
+pub(crate) fn lock_dir(dir: &Dir) -> io::Result<OwnedFd> {
+    let handle = readable(dir.as_fd())?;
+    rustix::fs::flock(&handle, FlockOperation::LockExclusive)?;
+    Ok(handle)
+}
+
+/// Opens a directory again, to be listed or synced: whoever made the handle may have asked for less (O_PATH), and shares its
+/// place in the listing.
+pub(super) fn readable(dir: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    rustix::fs::openat(dir, c".", DIRECTORY, Mode::empty())
+}
+
+/// Enters a directory of a tree that a guest wrote: neither through a link nor across a mount point.
+pub(super) fn descend(parent: BorrowedFd<'_>, name: impl Arg + Copy) -> rustix::io::Result<OwnedFd> {
+    descend_with(parent, name, OFlags::empty())
+}
+
+fn descend_with(parent: BorrowedFd<'_>, name: impl Arg + Copy, more: OFlags) -> rustix::io::Result<OwnedFd> {
+    let flags = DIRECTORY | more;
+    match rustix::fs::openat2(parent, name, flags, Mode::empty(), ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS) {
+        // Before Linux 5.6 and in some sandboxes. Comparing devices misses a bind mount of the same file system,
+        // which nothing in a cell can make there.
+        Err(Errno::NOSYS) => {
+            let dir = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+            if rustix::fs::fstat(&dir)?.st_dev == rustix::fs::fstat(parent)?.st_dev { Ok(dir) } else { Err(Errno::XDEV) }
+        }
+        opened => opened,
+    }
+}
+
+/// Gives the owner back every right on a directory, which is found by handle and never through a link.
+pub(super) fn unlock_dir(parent: BorrowedFd<'_>, name: impl Arg + Copy) -> rustix::io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let dir = descend_with(parent, name, OFlags::PATH)?;
+    // A handle that needs no right to get (O_PATH) cannot be given to fchmod; its name in /proc leads to the same inode.
+    rustix::fs::chmodat(CWD, format!("/proc/self/fd/{}", dir.as_raw_fd()), PRIVATE_DIR, AtFlags::empty())
+}
+
+/// Writes a name that a guest chose so that a terminal shows it and does nothing else; bounded.
+pub fn escape_name(name: &[u8]) -> String {
+    let mut text = String::new();
+    for chunk in name.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            // Direction marks and other invisible characters could make one name look like another.
+            if c.is_alphanumeric() || (c.is_ascii() && !c.is_ascii_control() && c != '\\') {
+                text.push(c);
+            } else {
+                text.extend(c.escape_default());
+            }
+        }
+        for byte in chunk.invalid() {
+            text.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    if text.chars().count() > NAME_MOST_CHARS {
+        text = text.chars().take(NAME_MOST_CHARS - 1).chain(['…']).collect();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_lose_their_teeth() {
+        assert_eq!(escape_name(b"notes.md"), "notes.md");
+        assert_eq!(escape_name("Übersicht 1".as_bytes()), "Übersicht 1");
+        assert_eq!(escape_name(b"a\nb\x1b[2J\xff\\"), "a\\nb\\u{1b}[2J\\xff\\\\");
+        assert_eq!(escape_name("x\u{202e}y".as_bytes()), "x\\u{202e}y");
+        assert_eq!(escape_name(&[b'a'; 255]).chars().count(), NAME_MOST_CHARS);
+    }
+
+    #[test]
+    fn only_regular_files_are_read_and_only_up_to_a_size() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let dir = Dir::open_ambient_dir(temp.path(), cap_std::ambient_authority()).expect("opened");
+        std::fs::write(temp.path().join("file"), b"12345").expect("written");
+        std::os::unix::fs::symlink("file", temp.path().join("link")).expect("linked");
+        rustix::fs::mkfifoat(&dir, "fifo", PRIVATE_FILE).expect("a fifo");
+        assert_eq!(read_file(&dir, "file", 5).expect("read"), b"12345");
+        assert_eq!(read_file(&dir, "file", 4).expect_err("refused").kind(), io::ErrorKind::FileTooLarge);
+        assert!(read_file(&dir, "link", 9).is_err());
+        assert!(read_file(&dir, "fifo", 9).is_err());
+    }
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_also_after_a_crash() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let dir = Dir::open_ambient_dir(temp.path(), cap_std::ambient_authority()).expect("opened");
+        std::fs::write(temp.path().join("r.json.new"), b"half").expect("written");
+        replace_file(&dir, "r.json", b"one").expect("replaced");
+        replace_file(&dir, "r.json", b"two").expect("replaced");
+        assert_eq!(read_file(&dir, "r.json", 99).expect("read"), b"two");
+        assert_eq!(std::fs::read_dir(temp.path()).expect("read").count(), 1);
+    }
+}

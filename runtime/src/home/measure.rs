@@ -1,0 +1,224 @@
+//! Counting what lies below a directory that a guest writes to, perhaps at this moment.
+//!
+//! No link is followed and no mount point crossed. The first levels are held open; deeper, only
+//! each directory's inode and the place reached in it are kept, and the way back is `..`, taken
+//! only if it leads to the inode that was left.
+
+use std::os::fd::AsFd;
+
+use cap_std::fs::Dir;
+use rustix::{
+    fs::{AtFlags, FileType, Mode, OFlags},
+    io::Errno,
+};
+
+use super::handle::{descend, readable};
+
+/// Directories held open at once; descriptors are scarce (1024 by default).
+const MOST_OPEN: usize = 64;
+/// Bytes of one block, as `stat` counts them.
+const BLOCK_BYTES: u64 = 512;
+
+/// What a tree holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// Files, links and everything else that is no directory included. One with several names counts once a name.
+    pub files: u64,
+    /// Directories, without the one that was measured.
+    pub dirs: u64,
+    /// Bytes of the files, as their sizes say.
+    pub bytes: u64,
+    /// Bytes that files and directories take on the disk.
+    pub allocated: u64,
+    /// Directories that could not be read, or were moved away while they were.
+    pub unread: u64,
+}
+
+struct Level {
+    /// Device and inode.
+    id: (u64, u64),
+    /// Dropped for deep levels while something below is read.
+    entries: Option<rustix::fs::Dir>,
+    /// Where to go on reading after `entries` was dropped.
+    resume: i64,
+}
+
+/// Counts what lies below a directory.
+///
+/// What vanishes meanwhile is not counted; what cannot be read is counted in [`Measured::unread`].
+///
+/// # Errors
+/// The directory itself cannot be read.
+pub fn measure(dir: &Dir) -> std::io::Result<Measured> {
+    let mut measured = Measured::default();
+    let entries = rustix::fs::Dir::new(readable(dir.as_fd())?)?;
+    let mut levels = vec![level(entries)?];
+    while let Some(current) = levels.last_mut() {
+        let Some(entries) = current.entries.as_mut() else {
+            // Its way back was lost.
+            measured.unread += 1;
+            levels.pop();
+            continue;
+        };
+        match entries.read() {
+            Some(Ok(entry)) => {
+                current.resume = entry.offset();
+                let name = entry.file_name();
+                if name.to_bytes() == b"." || name.to_bytes() == b".." {
+                    continue;
+                }
+                match count(&mut measured, entries, name) {
+                    Ok(None) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                    Ok(Some(inner)) => {
+                        if levels.len() >= MOST_OPEN
+                            && let Some(outer) = levels.last_mut()
+                        {
+                            outer.entries = None;
+                        }
+                        levels.push(inner);
+                    }
+                    Err(_) => measured.unread += 1,
+                }
+            }
+            Some(Err(_)) => {
+                measured.unread += 1;
+                ascend(&mut levels);
+            }
+            None => ascend(&mut levels),
+        }
+    }
+    Ok(measured)
+}
+
+fn level(entries: rustix::fs::Dir) -> rustix::io::Result<Level> {
+    let stat = entries.stat()?;
+    Ok(Level { id: (stat.st_dev, stat.st_ino), entries: Some(entries), resume: 0 })
+}
+
+/// Counts one entry; a directory is opened, to be read next.
+fn count(measured: &mut Measured, dir: &rustix::fs::Dir, name: &std::ffi::CStr) -> rustix::io::Result<Option<Level>> {
+    let dir = dir.fd()?;
+    let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    measured.allocated = measured.allocated.saturating_add(u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES));
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+        measured.dirs += 1;
+        return level(rustix::fs::Dir::new(descend(dir, name)?)?).map(Some);
+    }
+    measured.files += 1;
+    measured.bytes = measured.bytes.saturating_add(u64::try_from(stat.st_size).unwrap_or(0));
+    Ok(None)
+}
+
+/// Leaves the innermost directory for the one above, reopening that if it was dropped.
+fn ascend(levels: &mut Vec<Level>) {
+    let Some(left) = levels.pop() else { return };
+    let Some(above) = levels.last_mut() else { return };
+    if above.entries.is_some() {
+        return;
+    }
+    let reopened = left.entries.ok_or(Errno::BADF).and_then(|left| {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut entries = rustix::fs::Dir::new(rustix::fs::openat(left.fd()?, "..", flags, Mode::empty())?)?;
+        let stat = entries.stat()?;
+        // Moved meanwhile: whatever `..` is now, it is not where we came from.
+        if (stat.st_dev, stat.st_ino) != above.id {
+            return Err(Errno::NOENT);
+        }
+        entries.seek(above.resume)?;
+        Ok(entries)
+    });
+    above.entries = reopened.ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    fn ground() -> (tempfile::TempDir, Dir) {
+        let temp = tempfile::tempdir().expect("a directory");
+        let dir = Dir::open_ambient_dir(temp.path(), cap_std::ambient_authority()).expect("opened");
+        (temp, dir)
+    }
+
+    #[test]
+    fn files_and_bytes_are_counted_and_links_are_not_followed() {
+        let (temp, dir) = ground();
+        fs::create_dir_all(temp.path().join("a/b")).expect("made");
+        fs::write(temp.path().join("a/one"), [0; 1000]).expect("written");
+        fs::write(temp.path().join("a/b/two"), [0; 500]).expect("written");
+        symlink("/usr", temp.path().join("a/usr")).expect("linked");
+        rustix::fs::mkfifoat(&dir, "fifo", Mode::RUSR).expect("a fifo");
+        let measured = measure(&dir).expect("measured");
+        assert_eq!((measured.files, measured.dirs, measured.bytes, measured.unread), (4, 2, 1504, 0));
+        assert!(measured.allocated >= 2 * BLOCK_BYTES);
+    }
+
+    #[test]
+    fn a_sparse_file_has_its_size_and_takes_its_blocks() {
+        let (temp, dir) = ground();
+        fs::File::create(temp.path().join("sparse")).expect("made").set_len(1 << 40).expect("stretched");
+        let measured = measure(&dir).expect("measured");
+        assert_eq!(measured.bytes, 1 << 40);
+        assert!(measured.allocated < 1 << 20);
+    }
+
+    #[test]
+    fn nothing_hides_in_the_depth_or_in_the_breadth() {
+        let (temp, dir) = ground();
+        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut at = rustix::fs::openat(&dir, ".", flags, Mode::empty()).expect("opened");
+        // Each level has entries before and after the way down, in whatever order the file system lists them.
+        for depth in 0..300 {
+            for i in 0..3 {
+                rustix::fs::mkdirat(&at, format!("{depth}-side-{i}"), Mode::RWXU).expect("made");
+                rustix::fs::symlinkat("x", &at, format!("{depth}-link-{i}")).expect("linked");
+            }
+            rustix::fs::mkdirat(&at, "deeper", Mode::RWXU).expect("made");
+            at = rustix::fs::openat(&at, "deeper", flags, Mode::empty()).expect("opened");
+        }
+        let measured = measure(&dir).expect("measured");
+        assert_eq!((measured.files, measured.dirs, measured.bytes, measured.unread), (900, 1200, 900, 0));
+        assert!(crate::home::remove_tree(&dir, "deeper").is_complete());
+        drop(temp);
+    }
+
+    #[test]
+    fn a_mount_is_not_crossed_and_is_counted_as_unread() {
+        if crate::home::test_ground::elsewhere(module_path!(), "a_mount_is_not_crossed_and_is_counted_as_unread") {
+            return;
+        }
+        let (temp, dir) = ground();
+        fs::create_dir(temp.path().join("proc")).expect("made");
+        let point = temp.path().join("proc");
+        let run = |program: &str, args: &[&str]| {
+            let status = std::process::Command::new(program).args(args).arg(&point).status().expect("it runs");
+            assert!(status.success(), "{program} (run as root)");
+        };
+        run("mount", &["-t", "tmpfs", "-o", "size=64k", "none"]);
+        fs::write(point.join("file"), "x").expect("written");
+        let measured = measure(&dir).expect("measured");
+        run("umount", &[]);
+        assert_eq!((measured.files, measured.dirs, measured.unread), (0, 1, 1));
+    }
+
+    #[test]
+    fn a_tree_that_changes_is_measured_without_error() {
+        let (temp, dir) = ground();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    let _ = fs::create_dir_all(temp.path().join("a/b/c"));
+                    let _ = fs::rename(temp.path().join("a/b"), temp.path().join("b"));
+                    let _ = fs::remove_dir_all(temp.path().join("b"));
+                }
+            });
+            for _ in 0..500 {
+                assert!(measure(&dir).expect("measured").files == 0);
+            }
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+    }
+}

@@ -1,0 +1,171 @@
+//! Which paths of the machine may be granted to an agent at all, whoever asks.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::FileType;
+
+use super::{
+    Root,
+    ambient::{is_within, look_up, operator_hermes, settled},
+};
+
+/// Why a path of the machine is never granted.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// It cannot be found.
+    #[error("find {path}")]
+    Missing {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The whole machine.
+    #[error("grant /: it is the whole machine; name what the agent needs")]
+    WholeMachine,
+    /// What Lazarus keeps: other cells, the registry, the audit log.
+    #[error("grant {0}: it is inside the Lazarus root, or contains it, with every cell's home and the registry")]
+    LazarusRoot(PathBuf),
+    /// The operator's own Hermes, with its credentials.
+    #[error("grant {0}: it is inside the operator's ~/.hermes, or contains it, with its credentials")]
+    Hermes(PathBuf),
+    /// Processes: their memory, environment and descriptors, the granting host's own included.
+    #[error("grant {0}: it leads to the memory and the environment of processes")]
+    Proc(PathBuf),
+    /// A socket, FIFO or device: a way to talk to something outside, not a file.
+    #[error("grant {0}: it is neither a directory nor a regular file")]
+    Kind(PathBuf),
+}
+
+/// Checks a path that is to be mounted into a cell. Returns its canonical form.
+///
+/// `/` is never granted, not even to a bare run: it holds `/proc`, and with that the memory of the very process that runs a guest.
+///
+/// # Errors
+/// It does not exist, or is never granted.
+pub fn check_mount_source(root: &Root, path: &Path) -> Result<PathBuf, SourceError> {
+    check(root.path(), operator_hermes().as_deref(), path, Use::Mount)
+}
+
+/// Checks a path that a process agent is to read and execute from. Returns whether it exists on this machine; it is granted
+/// as it was written, since programs name it like that.
+///
+/// The code of a Hermes that is installed inside `~/.hermes` may be read; `~/.hermes` itself may not.
+///
+/// # Errors
+/// It is never granted.
+pub fn check_read_source(root: &Root, path: &Path) -> Result<bool, SourceError> {
+    match check(root.path(), operator_hermes().as_deref(), path, Use::Read) {
+        Ok(_) => Ok(true),
+        Err(SourceError::Missing { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Use {
+    Mount,
+    Read,
+}
+
+fn check(root: &Path, hermes: Option<&Path>, path: &Path, wanted: Use) -> Result<PathBuf, SourceError> {
+    let (found, kind, on_proc) = look_up(path).map_err(|source| SourceError::Missing { path: path.to_owned(), source })?;
+    let given = || path.to_owned();
+    if found == Path::new("/") {
+        return Err(SourceError::WholeMachine);
+    }
+    if on_proc {
+        return Err(SourceError::Proc(given()));
+    }
+    let devices_too = matches!(wanted, Use::Read);
+    match kind {
+        FileType::Directory | FileType::RegularFile => {}
+        // Programs read /dev/null and /dev/urandom.
+        FileType::CharacterDevice if devices_too => {}
+        _ => return Err(SourceError::Kind(given())),
+    }
+    if is_within(&found, root) || is_within(root, &found) {
+        return Err(SourceError::LazarusRoot(given()));
+    }
+    if let Some(hermes) = hermes.map(settled) {
+        let inside = is_within(&found, &hermes);
+        let refused = match wanted {
+            Use::Mount => inside || is_within(&hermes, &found),
+            Use::Read => is_within(&hermes, &found),
+        };
+        if refused {
+            return Err(SourceError::Hermes(given()));
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    #[test]
+    fn what_is_never_granted() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| temp.path().join(name);
+        for name in ["data/root/cells", "home/.hermes/hermes-agent", "home/project", "other"] {
+            fs::create_dir_all(at(name)).expect("made");
+        }
+        fs::write(at("other/file"), "x").expect("written");
+        symlink(at("data/root/cells"), at("other/link")).expect("linked");
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("other/fifo"), rustix::fs::Mode::RUSR).expect("a fifo");
+        let (root, hermes) = (at("data/root"), at("home/.hermes"));
+        let mount = |path: &Path| check(&root, Some(&hermes), path, Use::Mount);
+        let read = |path: &Path| check(&root, Some(&hermes), path, Use::Read);
+
+        for name in ["other", "other/file", "home/project"] {
+            assert_eq!(mount(&at(name)).expect(name), at(name).canonicalize().expect("canonical"));
+            assert!(read(&at(name)).is_ok());
+        }
+        assert!(mount(&at("other/../home/project")).is_ok_and(|path| path.ends_with("home/project")));
+        for name in ["data", "data/root", "data/root/cells", "other/link"] {
+            assert!(matches!(mount(&at(name)), Err(SourceError::LazarusRoot(_))), "{name}");
+            assert!(matches!(read(&at(name)), Err(SourceError::LazarusRoot(_))), "{name}");
+        }
+        for name in ["home", "home/.hermes", "home/.hermes/hermes-agent"] {
+            assert!(matches!(mount(&at(name)), Err(SourceError::Hermes(_))), "{name}");
+        }
+        assert!(read(&at("home/.hermes/hermes-agent")).is_ok());
+        assert!(matches!(read(&at("home/.hermes")), Err(SourceError::Hermes(_))));
+        assert!(matches!(mount(Path::new("/")), Err(SourceError::WholeMachine)));
+        assert!(matches!(mount(Path::new("/../")), Err(SourceError::WholeMachine)));
+        assert!(matches!(read(Path::new("/")), Err(SourceError::WholeMachine)));
+        assert!(matches!(mount(Path::new("/proc/self")), Err(SourceError::Proc(_))));
+        assert!(matches!(read(Path::new("/proc")), Err(SourceError::Proc(_))));
+        assert!(matches!(mount(&at("other/fifo")), Err(SourceError::Kind(_))));
+        assert!(matches!(mount(Path::new("/dev/null")), Err(SourceError::Kind(_))));
+        assert!(read(Path::new("/dev/null")).is_ok());
+        assert!(matches!(mount(&at("nothing")), Err(SourceError::Missing { .. })));
+    }
+
+    #[test]
+    fn a_bind_mount_does_not_hide_the_root() {
+        if crate::home::test_ground::elsewhere(module_path!(), "a_bind_mount_does_not_hide_the_root") {
+            return;
+        }
+        let temp = tempfile::tempdir().expect("a directory");
+        let (root, alias) = (temp.path().join("root"), temp.path().join("alias"));
+        fs::create_dir_all(root.join("cells")).expect("made");
+        fs::create_dir(&alias).expect("made");
+        let run = |program: &str, args: &[&std::ffi::OsStr]| {
+            assert!(std::process::Command::new(program).args(args).status().expect("it runs").success(), "{program} (run as root)");
+        };
+        run("mount", &["--bind".as_ref(), root.as_os_str(), alias.as_os_str()]);
+        let found = ["alias", "alias/cells"].map(|name| check(&root, None, &temp.path().join(name), Use::Mount));
+        run("umount", &[alias.as_os_str()]);
+        for refused in found {
+            assert!(matches!(refused, Err(SourceError::LazarusRoot(_))), "{refused:?}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Tests that mount something: root mounts as it is, an ordinary user in a user and mount namespace of their own.
+
+use std::process::Command;
+
+/// Set in the namespace, so that the test knows that it is there.
+const INSIDE: &str = "LAZARUS_TEST_NAMESPACE";
+
+/// Whether this process may mount: as root, or in a namespace that [`elsewhere`] made.
+fn may_mount() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// Runs the named test again where it may mount. True where that was done (and it passed): the caller has nothing left to do.
+///
+/// Needs `unshare` of util-linux, which every distribution has, and user namespaces, which Lazarus wants as well.
+pub fn elsewhere(module: &str, test: &str) -> bool {
+    if may_mount() {
+        return false;
+    }
+    assert!(std::env::var_os(INSIDE).is_none(), "a namespace whose root may not mount");
+    let path = module.split_once("::").map_or(module, |(_, path)| path);
+    let own = std::env::current_exe().expect("a test has a path");
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "--"]).arg(own).args(["--exact", &format!("{path}::{test}"), "--nocapture"]);
+    let output = command.env(INSIDE, "1").output().expect("unshare, of util-linux, is needed");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    true
+}
+
+/// Whether uids other than the own one can be given to files: by root of the machine, not of a namespace.
+pub fn may_give_away() -> bool {
+    may_mount() && std::env::var_os(INSIDE).is_none()
+}

@@ -1,0 +1,140 @@
+//! The audit chain, stored.
+
+use chrono::{DateTime, Utc};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{ReadRegistry, Registry, RegistryError, columns, columns::Cursor, write::Verdict};
+use crate::{
+    audit::{Broken, Draft, Entry, Fault, Head, Verifier},
+    cell::CellId,
+};
+
+const COLUMNS: &str = "seq, at, actor, action, phase, cell_id, detail, previous, hash";
+
+/// Which rows of the audit log. The default is all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Only those of one cell.
+    pub cell: Option<CellId>,
+    /// Only those after this one: for a reader that follows the log.
+    pub after: u64,
+    /// At most so many, the newest.
+    pub newest: Option<u32>,
+}
+
+fn entry(row: &Row<'_>) -> Result<Entry, String> {
+    let mut row = Cursor::new(row);
+    Ok(Entry {
+        seq: row.count("seq")?,
+        at: row.time("at")?,
+        actor: row.take("actor")?,
+        action: row.parse("action")?,
+        phase: row.parse("phase")?,
+        cell: match row.take::<Option<String>>("cell_id")? {
+            Some(cell) => Some(cell.parse().map_err(|error| format!("cell_id: failed to {error}"))?),
+            None => None,
+        },
+        detail: row.take("detail")?,
+        previous: row.take("previous")?,
+        hash: row.take("hash")?,
+    })
+}
+
+fn head(connection: &Connection) -> Result<Head, RegistryError> {
+    let cannot = RegistryError::while_doing("read the audit log's head");
+    let mut select = connection.prepare_cached("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").map_err(cannot)?;
+    let newest = select
+        .query_row([], |row| {
+            let mut row = Cursor::new(row);
+            Ok(row.count("seq").and_then(|seq| Ok(Head { seq, hash: row.take("hash")? })))
+        })
+        .optional()
+        .map_err(cannot)?;
+    let unreadable = |what| RegistryError::AuditBroken(Broken { seq: 0, what: Fault::Unreadable(what) });
+    newest.transpose().map_err(unreadable).map(|head| head.unwrap_or(Head::EMPTY))
+}
+
+/// Adds a row to the chain. The caller's transaction is an immediate one: nobody else can add the same.
+pub(super) fn append(connection: &Connection, draft: Draft, at: DateTime<Utc>) -> Result<Entry, RegistryError> {
+    let entry = draft.after(&head(connection)?, at);
+    let sql =
+        "INSERT INTO audit (seq, at, actor, action, phase, cell_id, detail, previous, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let values = params![
+        columns::number("an audit row's place", entry.seq)?,
+        entry.at.timestamp_micros(),
+        entry.actor,
+        entry.action.as_str(),
+        entry.phase.as_str(),
+        entry.cell.as_ref().map(CellId::as_str),
+        entry.detail,
+        entry.previous,
+        entry.hash,
+    ];
+    let cannot = RegistryError::while_doing("store an audit row");
+    connection.prepare_cached(sql).and_then(|mut insert| insert.execute(values)).map_err(cannot)?;
+    Ok(entry)
+}
+
+impl Registry {
+    /// Adds a row to the audit log, in a commit of its own: the intent before an act, or what happened outside of the registry.
+    ///
+    /// # Errors
+    /// The registry cannot be written to. Then the act must not happen.
+    pub fn audit(&mut self, draft: Draft) -> Result<Entry, RegistryError> {
+        self.write("", |write| append(&write.tx, draft, write.at).map(Verdict::Granted))
+    }
+}
+
+impl ReadRegistry {
+    /// Returns rows of the audit log, the oldest first. They are not verified.
+    ///
+    /// # Errors
+    /// A row cannot be read.
+    pub fn audit_rows(&self, filter: &AuditFilter) -> Result<Vec<Entry>, RegistryError> {
+        let cannot = RegistryError::while_doing("read the audit log");
+        let sql = format!("SELECT {COLUMNS} FROM audit WHERE seq > ?1 AND (?2 IS NULL OR cell_id = ?2) ORDER BY seq DESC LIMIT ?3");
+        // SQLite's word for "no limit".
+        let limit = filter.newest.map_or(-1, i64::from);
+        let after = columns::number("an audit row's place", filter.after)?;
+        let mut entries = self.snapshot(|snapshot| {
+            let mut select = snapshot.prepare_cached(&sql).map_err(cannot)?;
+            let mut rows = select.query(params![after, filter.cell.as_ref().map(CellId::as_str), limit]).map_err(cannot)?;
+            let mut entries = Vec::new();
+            while let Some(row) = rows.next().map_err(cannot)? {
+                let unreadable = |what| Broken { seq: row.get(0).map_or(0, |seq: i64| seq.unsigned_abs()), what: Fault::Unreadable(what) };
+                entries.push(entry(row).map_err(unreadable)?);
+            }
+            Ok(entries)
+        })?;
+        entries.reverse();
+        Ok(entries)
+    }
+
+    /// Returns the newest row's place and hash, unverified: what [`Self::audit_verify`] can be given later.
+    ///
+    /// # Errors
+    /// The registry cannot be read.
+    pub fn audit_head(&self) -> Result<Head, RegistryError> {
+        self.snapshot(head)
+    }
+
+    /// Verifies the whole chain, row by row, in one snapshot. Rows that were cut off its end show only against a head
+    /// that was exported before.
+    ///
+    /// # Errors
+    /// [`RegistryError::AuditBroken`] names the first broken row.
+    pub fn audit_verify(&self, expected: Option<Head>) -> Result<Head, RegistryError> {
+        let cannot = RegistryError::while_doing("read the audit log");
+        let sql = format!("SELECT {COLUMNS} FROM audit ORDER BY seq");
+        self.snapshot(|snapshot| {
+            let mut verifier = Verifier::new(expected);
+            let mut select = snapshot.prepare(&sql).map_err(cannot)?;
+            let mut rows = select.query([]).map_err(cannot)?;
+            while let Some(row) = rows.next().map_err(cannot)? {
+                let unreadable = |what| Broken { seq: verifier.next_seq(), what: Fault::Unreadable(what) };
+                verifier.push(&entry(row).map_err(unreadable)?)?;
+            }
+            Ok(verifier.finish()?)
+        })
+    }
+}

@@ -1,0 +1,40 @@
+//! The registry: cells, members, runs and the audit chain, in one SQLite file that only the trusted side opens.
+//!
+//! ```text
+//!  command ─→ BEGIN IMMEDIATE ─→ read the row ─→ cell::decide ─┬→ new state, version + 1, audit row (done)  ─→ COMMIT
+//!                                                              └→ nothing but an audit row (refused)        ─→ COMMIT
+//! ```
+//!
+//! - A transition and its audit row are one commit. Two that start from one version cannot both happen.
+//! - Nobody sees "database is locked": whoever finds the registry busy waits ([`PATIENCE`]).
+//! - Rows are never removed; a destroyed cell's stay.
+//! - A row that makes no sense is [`RegistryError::Corrupt`], never a guess.
+//! - Times are kept to the microsecond. What a call returns is what was stored.
+//!
+//! Every call blocks. No transaction is open between two calls.
+
+mod audit_log;
+mod columns;
+mod error;
+mod extend;
+mod members;
+mod migrate;
+mod open;
+mod patience;
+mod propose;
+mod read;
+mod row;
+mod runs;
+mod transition;
+mod write;
+
+pub use audit_log::AuditFilter;
+pub use error::RegistryError;
+pub use migrate::SCHEMA_VERSION;
+pub use open::{FILE_NAME, Registry};
+pub use patience::PATIENCE;
+pub use read::{CellFilter, ReadRegistry};
+pub use transition::{Outcome, TransitionExtras};
+
+#[cfg(test)]
+mod tests;

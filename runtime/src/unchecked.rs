@@ -1,0 +1,255 @@
+//! The one file of this workspace that contains `unsafe` code. Each function carries its argument.
+#![allow(unsafe_code, reason = "the single, documented exception to the workspace's deny")]
+
+use std::{
+    ffi::CStr,
+    fs,
+    io::{self, Error},
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    sync::{Mutex, PoisonError},
+};
+
+use rustix::thread::UnshareFlags;
+use tokio::io::unix::AsyncFd;
+
+/// Held while descriptors of earlier owners are taken or closed, so that a flag that was read is still true when it is acted on.
+static INHERITED: Mutex<()> = Mutex::new(());
+
+/// Whether descriptor `number` is open and would survive an exec.
+fn survives_exec(number: RawFd) -> io::Result<bool> {
+    // SAFETY: F_GETFD takes an integer and returns an integer; a number that is not open yields EBADF. Nothing is changed.
+    let flags = unsafe { libc::fcntl(number, libc::F_GETFD) };
+    if flags < 0 { Err(Error::last_os_error()) } else { Ok(flags & libc::FD_CLOEXEC == 0) }
+}
+
+/// Takes ownership of a descriptor that this process was started with.
+///
+/// It becomes close-on-exec, so that it is not passed on by accident.
+///
+/// # Errors
+/// A number that is not open, is one of the three standard streams, was already taken, or was opened by this process.
+pub fn inherited_fd(number: RawFd) -> io::Result<OwnedFd> {
+    let _guard = INHERITED.lock().unwrap_or_else(PoisonError::into_inner);
+    if number <= libc::STDERR_FILENO || !survives_exec(number)? {
+        return Err(Error::from_raw_os_error(libc::EBADF));
+    }
+    // SAFETY: F_SETFD takes an integer; the descriptor is open, as was just seen.
+    if unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) } < 0 {
+        return Err(Error::last_os_error());
+    }
+    // SAFETY: an `OwnedFd` must be the only owner. Whatever this process opened itself, through std, rustix or tokio, is
+    // close-on-exec from its birth; this one was not, so that it was open before the exec and has no owner here. It is
+    // close-on-exec from now on, so that a second call for the same number is refused above. The lock makes the two steps one.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Closes every descriptor that this process was started with and has not taken through [`inherited_fd`].
+///
+/// The three standard streams stay. Returns how many were closed.
+///
+/// # Errors
+/// When the open descriptors cannot be listed (`/proc` is not there) or one cannot be closed.
+pub fn close_inherited() -> io::Result<usize> {
+    let _guard = INHERITED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut foreign = Vec::new();
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let Some(number) = entry?.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok()) else { continue };
+        if number > libc::STDERR_FILENO && survives_exec(number)? {
+            foreign.push(number);
+        }
+    }
+    for number in &foreign {
+        let range = libc::c_uint::try_from(*number).map_err(|_| Error::from_raw_os_error(libc::EBADF))?;
+        // SAFETY: closing must not pull a descriptor away from under an owner. As argued in `inherited_fd`, one that is not
+        // close-on-exec was open before the exec and has no owner in this process; the lock keeps it from being taken meanwhile.
+        if unsafe { libc::syscall(libc::SYS_close_range, range, range, 0_u32) } < 0 {
+            return Err(Error::last_os_error());
+        }
+    }
+    Ok(foreign.len())
+}
+
+/// Moves the calling thread into new namespaces.
+///
+/// # Errors
+/// What the kernel says; `EINVAL` too for [`UnshareFlags::FILES`], which is not for this function.
+pub fn unshare(flags: UnshareFlags) -> io::Result<()> {
+    if flags.contains(UnshareFlags::FILES) {
+        return Err(Error::from_raw_os_error(libc::EINVAL));
+    }
+    // SAFETY: the one danger named by `unshare_unsafe` is a table of descriptors that threads no longer share; that flag was refused.
+    unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(Error::from)
+}
+
+/// What [`mount_setattr`] turns on, beside `nosuid`; it turns nothing off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MountAttributes {
+    /// Nothing can be written through the mount.
+    pub read_only: bool,
+    /// Nothing can be executed from it.
+    pub no_exec: bool,
+    /// Device nodes can be opened.
+    pub devices: bool,
+}
+
+/// The kernel's `struct mount_attr`, in its first version (Linux 5.12).
+#[repr(C)]
+struct MountAttr {
+    attr_set: u64,
+    attr_clr: u64,
+    propagation: u64,
+    userns_fd: u64,
+}
+
+/// Turns attributes on, for a whole tree of mounts; `nosuid` always is among them.
+///
+/// # Errors
+/// What the kernel says; `ENOSYS` before Linux 5.12.
+pub fn mount_setattr(tree: BorrowedFd<'_>, attributes: MountAttributes) -> io::Result<()> {
+    // From linux/mount.h; libc does not have them for every target.
+    const MOUNT_ATTR_RDONLY: u64 = 0x1;
+    const MOUNT_ATTR_NOSUID: u64 = 0x2;
+    const MOUNT_ATTR_NODEV: u64 = 0x4;
+    const MOUNT_ATTR_NOEXEC: u64 = 0x8;
+    const EMPTY: &CStr = c"";
+    let mut attr_set = MOUNT_ATTR_NOSUID;
+    if !attributes.devices {
+        attr_set |= MOUNT_ATTR_NODEV;
+    }
+    if attributes.read_only {
+        attr_set |= MOUNT_ATTR_RDONLY;
+    }
+    if attributes.no_exec {
+        attr_set |= MOUNT_ATTR_NOEXEC;
+    }
+    let attr = MountAttr { attr_set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    let flags = libc::AT_EMPTY_PATH | libc::AT_RECURSIVE;
+    // SAFETY: the path is a NUL-terminated constant; `attr` lives through the call, has the layout that the kernel documents, and the
+    // size passed is its own. The kernel reads both and writes to neither.
+    let result =
+        unsafe { libc::syscall(libc::SYS_mount_setattr, tree.as_raw_fd(), EMPTY.as_ptr(), flags, &raw const attr, size_of::<MountAttr>()) };
+    if result < 0 { Err(Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Has the kernel discard `SIGXFSZ`, so that a write past the largest file size fails with `EFBIG` instead of ending the process.
+///
+/// # Errors
+/// What the kernel says.
+pub fn ignore_file_size_signal() -> io::Result<()> {
+    // SAFETY: SIG_IGN installs no handler, so that no code of ours ever runs in signal context; nothing else here uses SIGXFSZ.
+    let before = unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+    if before == libc::SIG_ERR { Err(Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Runs `probe` in a forked child, and returns its answer: whether something *would* work, without doing it here.
+///
+/// # Errors
+/// `EDEADLK` where the process has more than one thread; what fork or wait say; `ECHILD` where the child was ended by a signal.
+pub fn in_forked_child(probe: fn() -> u8) -> io::Result<u8> {
+    if thread_count()? != 1 {
+        return Err(Error::from_raw_os_error(libc::EDEADLK));
+    }
+    // SAFETY: fork is dangerous where other threads hold locks that no one will release in the child. This process has one thread, the
+    // calling one, as was just counted; only it could have started another since. The child has a whole copy of a consistent process.
+    let child = unsafe { libc::fork() };
+    if child < 0 {
+        return Err(Error::last_os_error());
+    }
+    if child == 0 {
+        let answer = probe();
+        // SAFETY: ends the child at once: no destructor and no exit handler of the parent's copy runs, which could flush its buffers twice.
+        unsafe { libc::_exit(libc::c_int::from(answer)) }
+    }
+    let child = rustix::process::Pid::from_raw(child);
+    let (_, status) = rustix::io::retry_on_intr(|| rustix::process::waitpid(child, rustix::process::WaitOptions::empty()))?
+        .ok_or_else(|| Error::from_raw_os_error(libc::ECHILD))?;
+    status.exit_status().and_then(|code| u8::try_from(code).ok()).ok_or_else(|| Error::from_raw_os_error(libc::ECHILD))
+}
+
+/// Counts the threads of this process.
+///
+/// # Errors
+/// When `/proc` is not there.
+pub fn thread_count() -> io::Result<u64> {
+    // The directory has a link for itself, one for its parent, and one a thread: one call, whatever their number.
+    use std::os::unix::fs::MetadataExt;
+    Ok(fs::metadata("/proc/self/task")?.nlink().saturating_sub(2))
+}
+
+/// Maps the machine code of a compiled core module.
+///
+/// # Errors
+/// A file that is not an artefact of this wasmtime and of the engine's settings.
+pub fn map_module(engine: &wasmtime::Engine, code: fs::File) -> wasmtime::Result<wasmtime::Module> {
+    // SAFETY: what is mapped must have been made by wasmtime for this engine, and must not change while it is mapped. The only caller is the
+    // wasm host, for descriptors that its trusted parent opened in the cache of compiled programs: a directory that the parent alone can write
+    // to, whose entries are named by the digest of source, engine and settings, are written only by the parent from what its compiling process
+    // printed, and are replaced by renaming, never in place. wasmtime itself refuses another version, other settings and other processors.
+    // Should the compiling process have been taken over by what it compiled, then this is foreign code: it runs in the host, whose jail
+    // closes before any function of a guest is called, and which holds nothing but what that guest was granted.
+    unsafe { wasmtime::Module::deserialize_open_file(engine, code) }
+}
+
+/// Maps the machine code of a compiled component.
+///
+/// # Errors
+/// As [`map_module`].
+pub fn map_component(engine: &wasmtime::Engine, code: &fs::File) -> wasmtime::Result<wasmtime::component::Component> {
+    let place = format!("/proc/self/fd/{}", code.as_raw_fd());
+    // SAFETY: as for `map_module`. The path leads to the descriptor's own file, whatever has become of its name; the descriptor is open
+    // throughout the call, since it is borrowed, and the mapping keeps the file after it.
+    unsafe { wasmtime::component::Component::deserialize_file(engine, place) }
+}
+
+/// Registers an owned descriptor with the event loop of the current tokio runtime.
+///
+/// # Errors
+/// A descriptor that cannot be waited for.
+pub fn watched(fd: OwnedFd, interest: tokio::io::Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: tokio asks that `as_raw_fd` names the same open descriptor for as long as the `AsyncFd` lives. An `OwnedFd`
+    // is the only owner of its descriptor, returns that number always, and closes it only when it is dropped, after which
+    // `AsyncFd` no longer uses it (it deregisters first, and hands out no way to replace it).
+    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(|error| error.into_parts().1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_descriptor_of_our_own_is_not_inherited() {
+        let file = fs::File::open("/dev/null").expect("open");
+        assert_eq!(inherited_fd(file.as_raw_fd()).map_err(|e| e.raw_os_error()).err(), Some(Some(libc::EBADF)));
+        assert!(inherited_fd(1).is_err());
+        assert!(inherited_fd(-1).is_err());
+        assert!(inherited_fd(1_000_000).is_err());
+    }
+
+    #[test]
+    fn an_inherited_descriptor_is_taken_once() {
+        // A descriptor without the flag stands for one that survived an exec.
+        let file = fs::File::open("/dev/null").expect("open");
+        let survivor = rustix::io::fcntl_dupfd_cloexec(&file, 3).expect("duplicate");
+        rustix::io::fcntl_setfd(&survivor, rustix::io::FdFlags::empty()).expect("clear");
+        let number = std::os::fd::IntoRawFd::into_raw_fd(survivor);
+        let taken = inherited_fd(number).expect("taken");
+        assert!(inherited_fd(number).is_err());
+        assert!(rustix::io::fcntl_getfd(&taken).expect("flags").contains(rustix::io::FdFlags::CLOEXEC));
+    }
+
+    #[test]
+    fn threads_are_counted() {
+        let before = thread_count().expect("count");
+        assert!(before >= 1);
+        let (hold, wait) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || wait.recv());
+        assert!(thread_count().expect("count") > 1);
+        drop(hold);
+        assert!(thread.join().is_ok());
+    }
+
+    #[test]
+    fn a_table_of_descriptors_is_not_unshared() {
+        assert!(unshare(UnshareFlags::FILES).is_err());
+    }
+}
