@@ -1,0 +1,27 @@
+//! Process agents: any program, in the jail.
+//!
+//! ```text
+//!  warden ── nursery thread ── reaper (this program, jailed) ── agent (any program, inherits the jail)
+//!    │   enters namespaces,        │ confines itself, reports, starts the agent, reaps what ends,
+//!    │   opens what is granted     │ passes on "close" as SIGTERM, reports the end, and ends
+//!    └── message socket ───────────┘
+//! ```
+//!
+//! The reaper confines itself before it starts the agent, so that the agent never runs unconfined, and no code of ours runs
+//! between a fork and an exec. In a pid namespace the reaper is process 1: when it ends, the kernel ends all others in it.
+//! Where the machine gives no namespaces, it is a *subreaper*: whatever the agent starts stays its descendant, and is found
+//! and killed before it ends.
+
+mod plan;
+mod reaper;
+mod sources;
+mod spawn;
+mod spec;
+mod start;
+
+pub use reaper::main_jail;
+pub use sources::READ_BY_DEFAULT;
+pub use spawn::{ProcessOptions, SpawnError, agent_pid, spawn};
+
+/// The hidden subcommand that runs the reaper: `lazarus __jail --handoff N --socket M`.
+pub const SUBCOMMAND: &str = "__jail";

@@ -1,0 +1,80 @@
+//! From a launch to what a reaper is told.
+
+use std::{fs, os::unix::fs::MetadataExt, path::PathBuf};
+
+use rustix::process::{getgid, getuid};
+
+use super::{
+    SpawnError,
+    sources::{self, NoNamespace},
+    spec::{Held, Place, Spec, View},
+};
+use crate::{
+    backend::{Launch, Program, handoff::Handoff},
+    jail::cgroup::Cgroup,
+};
+
+/// Opens what was granted, adds it to the handoff, and describes it.
+pub(super) fn plan(launch: &Launch, none: NoNamespace<'_>, cgroup: Option<&Cgroup>, handoff: &mut Handoff) -> Result<Spec, SpawnError> {
+    let Program::Command { argv } = &launch.program else {
+        return Err(SpawnError::NotACommand);
+    };
+    let sources = sources::open(launch, none)?;
+    let mut places = Vec::new();
+    for source in sources.places {
+        let descriptor = handoff.pass(source.opened).map_err(SpawnError::Handoff)?;
+        places.push(Place { descriptor, target: source.target, usage: source.usage });
+    }
+    let mut control_groups = Vec::new();
+    for door in cgroup.map(Cgroup::doors).transpose().map_err(SpawnError::Handoff)?.unwrap_or_default() {
+        control_groups.push(handoff.pass(door).map_err(SpawnError::Handoff)?);
+    }
+    let view = match none {
+        Some(because) => View::Shared { because: because.to_owned() },
+        None => View::Own { links: links(sources.links), texts: texts(launch) },
+    };
+    Ok(Spec {
+        agent: launch.agent.clone(),
+        argv: argv.clone(),
+        env: launch.env.clone(),
+        home: launch.home.clone(),
+        limits: launch.policy.limits.clone(),
+        accept_degraded: launch.policy.accept_degraded,
+        processes_of_others: if none.is_some() { processes_of_user() } else { 0 },
+        view,
+        places,
+        control_groups,
+        held: cgroup.map_or_else(Held::default, |group| Held { memory: group.holds_memory(), processes: group.holds_processes() }),
+    })
+}
+
+/// Links of the machine, and those that programs expect in `/dev`.
+fn links(mut links: Vec<(PathBuf, PathBuf)>) -> Vec<(PathBuf, PathBuf)> {
+    let streams = [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")];
+    links.extend(streams.map(|(name, number)| (format!("/dev/{name}").into(), format!("/proc/self/fd{number}").into())));
+    links
+}
+
+/// Names for the one user and group that exist in the cell. The machine's own lists are none of the agent's business.
+fn texts(launch: &Launch) -> Vec<(PathBuf, String)> {
+    let (name, user, group) = (launch.agent.as_str(), getuid().as_raw(), getgid().as_raw());
+    let home = launch.home.as_ref().map_or_else(|| "/".to_owned(), |home| home.display().to_string());
+    // A home whose path would break the format of the file is not named in it.
+    let home = if home.contains([':', '\n']) { "/" } else { home.as_str() };
+    vec![
+        ("/etc/passwd".into(), format!("{name}:x:{user}:{group}:{name}:{home}:/bin/sh\n")),
+        ("/etc/group".into(), format!("{name}:x:{group}:\n")),
+    ]
+}
+
+/// Counts the processes and threads of this user, on the whole machine: as RLIMIT_NPROC does.
+fn processes_of_user() -> u64 {
+    let user = getuid().as_raw();
+    let Ok(processes) = fs::read_dir("/proc") else { return 0 };
+    let tasks = processes.flatten().filter(|entry| entry.file_name().to_str().is_some_and(|name| name.parse::<u32>().is_ok()));
+    tasks
+        .filter_map(|entry| fs::metadata(entry.path().join("task")).ok())
+        .filter(|task| task.uid() == user)
+        .map(|task| task.nlink().saturating_sub(2))
+        .sum()
+}

@@ -1,0 +1,287 @@
+//! The jailed side: confines itself, starts the agent, stays until it has ended.
+
+use std::{
+    io,
+    os::fd::{OwnedFd, RawFd},
+    process::ExitCode,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use rustix::{
+    io::Errno,
+    process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, getpid, set_child_subreaper, set_dumpable_behavior, wait},
+    stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
+    thread::set_name,
+};
+
+use super::{
+    spec::{Held, Place, Spec, Use, View},
+    start::{self, StartError},
+};
+use crate::{
+    backend::{
+        handoff::{self, HandoffError},
+        packets::{Received, Waiting, receive_message, send_message},
+        protocol::{End, FromChild, ToChild},
+        spawned::kill_below,
+    },
+    jail::{Bind, BindKind, FileRule, Jail, JailError, JailLimits, NewRoot, Profile, Reach, liveness::PidFd},
+    policy::{Enforcer, Limits, Report},
+};
+
+/// What the reaper exits with when it could not do its work; an agent's own end is told over the socket instead.
+const FAILED: u8 = 125;
+/// How long descendants have to end after they were killed.
+const KILL_WAIT: Duration = Duration::from_secs(10);
+
+/// Why an agent was refused, in the jail. Told to the warden as one line.
+#[derive(Debug, thiserror::Error)]
+enum ReaperError {
+    #[error(transparent)]
+    Handoff(#[from] HandoffError),
+    #[error("join a control group")]
+    ControlGroup(#[source] io::Error),
+    #[error("{step}")]
+    Step {
+        step: &'static str,
+        #[source]
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Jail(#[from] JailError),
+    #[error(transparent)]
+    Start(#[from] StartError),
+}
+
+fn step<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> ReaperError {
+    move |source| ReaperError::Step { step, source: source.into() }
+}
+
+/// An error and its causes, in one line.
+fn one_line(error: &dyn std::error::Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}
+
+/// Runs the reaper: what `lazarus __jail --handoff N --socket M` does.
+///
+/// To be called first thing in a fresh process: it confines the only thread.
+pub fn main_jail(handoff: RawFd, socket: RawFd) -> ExitCode {
+    let (socket, spec) = match take_over(handoff, socket) {
+        Ok(taken) => taken,
+        Err(error) => {
+            // Without a socket there is no other way to say it: somebody ran the hidden command by hand.
+            eprintln!("lazarus: failed to {}", one_line(&error));
+            return ExitCode::from(FAILED);
+        }
+    };
+    let agent = spec.agent.clone();
+    let own_namespace = matches!(spec.view, View::Own { .. });
+    let main = match bring_up(spec, &socket) {
+        Ok(main) => main,
+        Err(error) => {
+            tell(&socket, &FromChild::Refused { agent, message: one_line(&error) });
+            return ExitCode::from(FAILED);
+        }
+    };
+    let socket = Arc::new(socket);
+    tell(&socket, &FromChild::Ready { agent: agent.clone() });
+    let listener = Arc::clone(&socket);
+    // It fails where the agent has used up its processes already. It can then not be told to close: the warden ends it instead.
+    let _ = thread::Builder::new().spawn(move || listen(&listener, &main.handle, own_namespace));
+    let end = reap_until(main.pid);
+    if !own_namespace {
+        end_descendants();
+    }
+    tell(&socket, &FromChild::Ended { agent, end });
+    ExitCode::SUCCESS
+}
+
+/// Says something to the warden. One that does not listen any more is gone, and takes this process with it.
+fn tell(socket: &OwnedFd, message: &FromChild) {
+    let _ = send_message(socket, message, Waiting::Block);
+}
+
+fn take_over(handoff: RawFd, socket: RawFd) -> Result<(OwnedFd, Spec), ReaperError> {
+    // Nobody of the same user may look into this process from now on.
+    set_name(c"lazarus").map_err(step("name the process"))?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(step("hide the process's memory"))?;
+    let socket = handoff::take(socket)?;
+    Ok((socket, handoff::receive(handoff)?))
+}
+
+/// The agent's main process.
+struct MainProcess {
+    pid: Pid,
+    handle: PidFd,
+}
+
+/// Confines this process, says what came of it, and starts the agent.
+fn bring_up(spec: Spec, socket: &OwnedFd) -> Result<MainProcess, ReaperError> {
+    let mut report = Report::new();
+    report.full(Enforcer::Kernel, "sees no variable but those that it was granted");
+    join_control_groups(&spec, &mut report)?;
+    let mut jail = Jail::new(Profile::Process)
+        .limits(limits(&spec.limits, spec.held, spec.processes_of_others))
+        .accept_degraded(spec.accept_degraded)
+        .tied_to(socket)
+        .map_err(step("watch the message socket"))?;
+    let places = spec.places;
+    let mut inner = None;
+    match spec.view {
+        View::Own { links, texts } => {
+            let binds = places.into_iter().map(bind).collect::<Result<_, _>>()?;
+            jail = jail.root(NewRoot { binds, links, texts });
+        }
+        View::Shared { because } => {
+            let mut files = Vec::new();
+            for place in places {
+                let Bind { source, kind, .. } = bind(place)?;
+                let again = source.try_clone().map_err(step("pass on what was granted"))?;
+                files.push(FileRule { place: again, reach: reach(kind) });
+                jail = jail.allow(source, reach(kind));
+            }
+            inner = Some(files);
+            // For this process alone, to find what descends from it; the agent is one layer further in, without it.
+            let proc = std::fs::File::open("/proc").map_err(step("open /proc"))?;
+            jail = jail.allow(proc.into(), Reach::Read).ends_itself();
+            set_child_subreaper(Some(getpid())).map_err(step("adopt what the agent leaves behind"))?;
+            describe_shared(&because, &mut report);
+        }
+    }
+    report.append(jail.apply()?);
+    tell(socket, &FromChild::Report { agent: spec.agent, report });
+    let started = start::start(&spec.argv, spec.env, spec.home.as_deref(), inner)?;
+    let null = std::fs::File::options().read(true).write(true).open("/dev/null").map_err(step("open /dev/null"))?;
+    // The agent's streams are the agent's alone: whoever reads them sees them end when it closes them.
+    dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null)).map_err(step("let go of the streams"))?;
+    Ok(MainProcess { pid: started.pid, handle: started.handle })
+}
+
+fn bind(place: Place) -> Result<Bind, HandoffError> {
+    let kind = match place.usage {
+        Use::Read => BindKind::ReadOnly,
+        Use::Write => BindKind::Writable,
+        Use::Device => BindKind::Device,
+    };
+    Ok(Bind { source: handoff::take(place.descriptor)?, target: place.target, kind })
+}
+
+const fn reach(kind: BindKind) -> Reach {
+    match kind {
+        BindKind::ReadOnly => Reach::Execute,
+        BindKind::Writable => Reach::WriteExecute,
+        BindKind::Device => Reach::Device,
+    }
+}
+
+fn limits(limits: &Limits, held: Held, of_others: u64) -> JailLimits {
+    JailLimits {
+        open_files: Some(u64::from(limits.open_files.get())),
+        cpu: Some(limits.cpu),
+        file_size: Some(limits.home.bytes()),
+        processes: (!held.processes).then(|| u64::from(limits.processes.get())),
+        processes_of_others: of_others,
+        data: (!held.memory).then(|| limits.memory.bytes()),
+    }
+}
+
+fn join_control_groups(spec: &Spec, report: &mut Report) -> Result<(), ReaperError> {
+    for door in &spec.control_groups {
+        let door = std::fs::File::from(handoff::take(*door)?);
+        // Zero stands for whoever writes it.
+        io::Write::write_all(&mut &door, b"0").map_err(ReaperError::ControlGroup)?;
+    }
+    if spec.held.memory {
+        report.full(Enforcer::Cgroup, format!("uses at most {} of memory", spec.limits.memory));
+    }
+    if spec.held.processes {
+        report.full(Enforcer::Cgroup, format!("runs at most {} processes and threads", spec.limits.processes));
+    }
+    Ok(())
+}
+
+fn describe_shared(because: &str, report: &mut Report) {
+    let names = format!("names and sizes of other files can be looked up: there is no mount namespace ({because})");
+    report.partial(Enforcer::Landlock, "sees no file but those that it was granted", names);
+    let reaped = format!("a process that outruns its killers for ten seconds could stay: there is no pid namespace ({because})");
+    report.partial(Enforcer::Kernel, "leaves no process behind", reaped);
+}
+
+/// Waits for whatever ends, until it is the agent's main process.
+fn reap_until(main: Pid) -> End {
+    loop {
+        match wait(WaitOptions::empty()) {
+            Ok(Some((pid, status))) if pid == main => return end_of(status),
+            Ok(_) | Err(Errno::INTR) => {}
+            // No children at all: the main process cannot have ended unseen.
+            Err(errno) => return End::Limit { limit: "process".to_owned(), message: format!("lost sight of the agent: {errno}") },
+        }
+    }
+}
+
+fn end_of(status: WaitStatus) -> End {
+    let limit = |limit: &str, message: &str| End::Limit { limit: limit.to_owned(), message: message.to_owned() };
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => End::Exited { code },
+        (None, Some(libc::SIGXCPU)) => limit("cpu", "a process used up its CPU time"),
+        (None, Some(libc::SIGXFSZ)) => limit("home", "a process wrote past the largest file that it may have"),
+        (None, Some(signal)) => End::Signalled { signal },
+        (None, None) => End::Signalled { signal: 0 },
+    }
+}
+
+/// Hears the warden: passes on "close", and ends everything when the warden is gone.
+fn listen(socket: &OwnedFd, main: &PidFd, own_namespace: bool) {
+    loop {
+        match receive_message(socket, Waiting::Block) {
+            Ok(Received::Message(ToChild::Close { agent: _, grace_ms: _ })) => {
+                // A stopped process hears nothing until it is continued. One that is gone is no trouble.
+                let _ = main.signal(Signal::TERM).and_then(|_| main.signal(Signal::CONT));
+            }
+            Ok(Received::Nothing) => {}
+            // The warden is gone, or makes no sense.
+            Ok(Received::Closed) | Err(_) => break,
+        }
+    }
+    if !own_namespace {
+        end_descendants();
+    }
+    std::process::exit(i32::from(FAILED));
+}
+
+/// Kills whatever descends from this process. Who outlives even that is found by the warden, by control group or not at all.
+fn end_descendants() {
+    let _ = kill_below(std::process::id(), KILL_WAIT);
+    // What was killed is waited for here: the dead count as processes of their user until somebody has.
+    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_that_control_groups_hold_are_not_set_twice() {
+        let asked = Limits::default();
+        let none = limits(&asked, Held::default(), 7);
+        assert_eq!((none.processes, none.processes_of_others), (Some(u64::from(asked.processes.get())), 7));
+        assert_eq!(none.data, Some(asked.memory.bytes()));
+        let held = limits(&asked, Held { memory: true, processes: true }, 7);
+        assert_eq!((held.processes, held.data), (None, None));
+    }
+
+    #[test]
+    fn a_cause_is_told_in_one_line() {
+        let error = ReaperError::ControlGroup(io::Error::from_raw_os_error(libc::ENOENT));
+        assert_eq!(one_line(&error), "join a control group: No such file or directory (os error 2)");
+    }
+}

@@ -1,0 +1,154 @@
+//! Which places of the machine an agent sees, and opening them: once, by the trusted side, in the namespace they are used in.
+
+use std::{
+    fs, io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+
+use super::{SpawnError, spec::Use};
+use crate::{backend::Launch, policy::Access};
+
+/// What programs need to run at all, where a definition names nothing. Those that a machine does not have are left out.
+/// Nothing of `/etc` that names people, hosts or secrets is among them.
+pub const READ_BY_DEFAULT: [&str; 14] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    // Not /etc/ssl itself: its `private` holds keys, and an agent that root summons is their owner.
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/etc/localtime",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/alternatives",
+    "/etc/nsswitch.conf",
+];
+/// Devices that hold nothing of anyone's.
+const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
+/// Where a team's members see what they share, in a root of their own.
+const SHARED: &str = "/shared";
+
+/// An opened place, and where the agent will see it.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub opened: OwnedFd,
+    pub target: PathBuf,
+    pub usage: Use,
+}
+
+/// What the agent sees of the machine, opened.
+#[derive(Debug, Default)]
+pub(super) struct Sources {
+    pub places: Vec<Source>,
+    /// Symbolic links of the machine into what is granted: path and text.
+    pub links: Vec<(PathBuf, PathBuf)>,
+}
+
+/// Why there is no mount namespace; `None` where there is one.
+pub(super) type NoNamespace<'a> = Option<&'a str>;
+
+/// Opens everything that was granted to an agent.
+pub(super) fn open(launch: &Launch, none: NoNamespace<'_>) -> Result<Sources, SpawnError> {
+    let mut sources = Sources::default();
+    if launch.policy.read.is_empty() {
+        let there = READ_BY_DEFAULT.iter().map(PathBuf::from).filter(|path| fs::symlink_metadata(path).is_ok());
+        sources.read(&there.collect::<Vec<_>>())?;
+    } else {
+        sources.read(&launch.policy.read)?;
+    }
+    if let Some(home) = &launch.home {
+        sources.push(own_directory(home)?, home, Use::Write);
+    }
+    if let Some(shared) = &launch.shared {
+        let usage = if launch.role.writes_shared() { Use::Write } else { Use::Read };
+        let target = if none.is_some() { shared.as_path() } else { Path::new(SHARED) };
+        sources.push(own_directory(shared)?, target, usage);
+    }
+    sources.mounts(launch, none)?;
+    for device in DEVICES {
+        let path = Path::new(device);
+        sources.push(place(path, OFlags::empty(), |kind| kind == FileType::CharacterDevice)?, path, Use::Device);
+    }
+    Ok(sources)
+}
+
+impl Sources {
+    fn push(&mut self, opened: OwnedFd, target: &Path, usage: Use) {
+        self.places.push(Source { opened, target: target.to_owned(), usage });
+    }
+
+    /// Paths for reading: a link into another of them stays a link (`/bin` → `usr/bin`); any other is resolved, here and now.
+    fn read(&mut self, paths: &[PathBuf]) -> Result<(), SpawnError> {
+        let fail = |path: &Path| {
+            let path = path.to_owned();
+            move |source| SpawnError::Open { path, source }
+        };
+        let mut trees = Vec::new();
+        let mut linked = Vec::new();
+        for path in paths {
+            let resolved = fs::canonicalize(path).map_err(fail(path))?;
+            let link = fs::symlink_metadata(path).map_err(fail(path))?.is_symlink();
+            if link { linked.push((path, resolved)) } else { trees.push((path, resolved)) }
+        }
+        for (path, resolved) in linked {
+            if trees.iter().any(|(_, tree)| resolved.starts_with(tree)) {
+                self.links.push((path.clone(), fs::read_link(path).map_err(fail(path))?));
+            } else {
+                trees.push((path, resolved));
+            }
+        }
+        for (path, resolved) in trees {
+            self.push(place(&resolved, OFlags::NOFOLLOW, is_plain)?, path, Use::Read);
+        }
+        Ok(())
+    }
+
+    fn mounts(&mut self, launch: &Launch, none: NoNamespace<'_>) -> Result<(), SpawnError> {
+        for mount in &launch.policy.mounts {
+            let usage = match mount.access {
+                Access::Ro => Use::Read,
+                Access::Rw => Use::Write,
+            };
+            let guest = mount.guest.as_path();
+            if let Some(because) = none
+                && (mount.host != guest || self.is_writable_above(&mount.host, usage))
+            {
+                let (host, guest) = (mount.host.clone(), guest.to_owned());
+                return Err(SpawnError::Jail(crate::jail::JailError::MountNeedsNamespace { host, guest, because: because.to_owned() }));
+            }
+            self.push(place(&mount.host, OFlags::empty(), is_plain)?, guest, usage);
+        }
+        Ok(())
+    }
+
+    /// Whether a read-only path lies below a writable one: Landlock alone cannot take a right away again further down.
+    fn is_writable_above(&self, path: &Path, usage: Use) -> bool {
+        usage == Use::Read && self.places.iter().any(|place| place.usage == Use::Write && path.starts_with(&place.target))
+    }
+}
+
+fn is_plain(kind: FileType) -> bool {
+    matches!(kind, FileType::Directory | FileType::RegularFile)
+}
+
+/// A directory that Lazarus made: it is no link.
+fn own_directory(path: &Path) -> Result<OwnedFd, SpawnError> {
+    place(path, OFlags::NOFOLLOW, |kind| kind == FileType::Directory)
+}
+
+fn place(path: &Path, flags: OFlags, accept: fn(FileType) -> bool) -> Result<OwnedFd, SpawnError> {
+    let fail = |source: io::Error| SpawnError::Open { path: path.to_owned(), source };
+    if !path.is_absolute() {
+        return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "not an absolute path")));
+    }
+    let opened = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC | flags, Mode::empty()).map_err(|errno| fail(errno.into()))?;
+    let kind = FileType::from_raw_mode(fstat(&opened).map_err(|errno| fail(errno.into()))?.st_mode);
+    if accept(kind) { Ok(opened) } else { Err(SpawnError::Kind { path: path.to_owned() }) }
+}

@@ -1,0 +1,66 @@
+//! What a reaper is told: everything is decided, and opened; it looks nothing up.
+
+use std::{os::fd::RawFd, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{cell::AgentName, policy::Limits};
+
+/// What can be done with a granted place; as [`crate::jail::BindKind`], in words that go over the handoff.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Use {
+    Read,
+    Write,
+    Device,
+}
+
+/// One granted place: a descriptor that was opened for it, and where the agent sees it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Place {
+    pub descriptor: RawFd,
+    pub target: PathBuf,
+    pub usage: Use,
+}
+
+/// What the agent sees of the machine.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "kind", deny_unknown_fields)]
+pub(super) enum View {
+    /// A root of its own, in namespaces of its own.
+    Own { links: Vec<(PathBuf, PathBuf)>, texts: Vec<(PathBuf, String)> },
+    /// The machine's root, as far as Landlock lets it.
+    Shared {
+        /// Why there are no namespaces.
+        because: String,
+    },
+}
+
+/// The work of one reaper.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Spec {
+    pub agent: AgentName,
+    pub argv: Vec<String>,
+    pub env: Vec<(String, String)>,
+    pub home: Option<PathBuf>,
+    pub limits: Limits,
+    pub accept_degraded: bool,
+    pub view: View,
+    pub places: Vec<Place>,
+    /// Processes and threads of the same user that are not the agent's, where all are counted together.
+    pub processes_of_others: u64,
+    /// `cgroup.procs` of the control groups that were made for the agent.
+    pub control_groups: Vec<RawFd>,
+    /// Which limits those hold.
+    pub held: Held,
+}
+
+/// The limits that control groups hold.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Held {
+    pub memory: bool,
+    pub processes: bool,
+}

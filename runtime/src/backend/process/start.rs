@@ -1,0 +1,127 @@
+//! Starting the agent's program, from within the jail.
+
+use std::{
+    io,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::jail::{FileRule, JailError, liveness::PidFd, shield};
+
+/// Where programs are looked for when the agent's environment has no PATH.
+const PATH_BY_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
+/// Below its home, where an agent starts out.
+const WORKSPACE: &str = "workspace";
+
+/// Why the program did not start. Names the command, bounded, with its odd characters escaped.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StartError {
+    #[error("run {0:?}: no such command in the agent's PATH, or none that it may execute")]
+    NotFound(String),
+    #[error("run {command:?}: it, or the interpreter that it names, is not there or was not granted")]
+    Missing { command: String },
+    #[error("run {command:?}")]
+    Exec {
+        command: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("run nothing: the command is empty")]
+    Empty,
+    #[error("separate the agent from its reaper")]
+    Shield(#[source] Box<JailError>),
+    #[error("watch the agent")]
+    Watch(#[source] io::Error),
+}
+
+/// The agent's main process, running its program.
+pub(super) struct Started {
+    pub pid: Pid,
+    pub handle: PidFd,
+}
+
+fn bounded(command: &str) -> String {
+    command.chars().take(80).collect()
+}
+
+/// Finds a command as a shell would; what cannot be executed by anyone is passed over.
+fn find(command: &str, path: &str, work: &Path) -> Option<PathBuf> {
+    let executable = |file: &Path| file.metadata().is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0);
+    if command.contains('/') {
+        return Some(work.join(command));
+    }
+    path.split(':').filter(|dir| dir.starts_with('/')).map(|dir| Path::new(dir).join(command)).find(|file| executable(file))
+}
+
+/// Where the agent starts out: its workspace, else its home, else the root.
+fn work_directory(home: Option<&Path>) -> PathBuf {
+    let Some(home) = home else { return PathBuf::from("/") };
+    let workspace = home.join(WORKSPACE);
+    // A link there would be the agent's own; it is followed within the jail, and reaches no further than the agent does.
+    if workspace.is_dir() { workspace } else { home.to_owned() }
+}
+
+/// Starts the program. It has executed when this returns. `files`, where the agent reaches less than this process does.
+pub(super) fn start(
+    argv: &[String],
+    env: Vec<(String, String)>,
+    home: Option<&Path>,
+    files: Option<Vec<FileRule>>,
+) -> Result<Started, StartError> {
+    let (name, arguments) = argv.split_first().ok_or(StartError::Empty)?;
+    let work = work_directory(home);
+    let path = env.iter().rfind(|(name, _)| name == "PATH").map_or(PATH_BY_DEFAULT, |(_, value)| value.as_str());
+    let program = find(name, path, &work).ok_or_else(|| StartError::NotFound(bounded(name)))?;
+    let mut command = Command::new(&program);
+    std::os::unix::process::CommandExt::arg0(&mut command, std::ffi::OsStr::from_bytes(name.as_bytes()));
+    command.args(arguments).env_clear().envs(env).current_dir(&work);
+    // A layer of Landlock binds a thread: one of its own starts the agent, one layer further in than this process, which it
+    // then can neither signal nor trace.
+    let spawned = thread::scope(|scope| {
+        let start = || {
+            shield(files).map_err(|error| StartError::Shield(Box::new(error)))?;
+            command.spawn().map_err(|source| explain(name, source))
+        };
+        let thread = thread::Builder::new().spawn_scoped(scope, start).map_err(StartError::Watch)?;
+        thread.join().unwrap_or_else(|_| Err(StartError::Watch(io::Error::other("the starting thread ended early"))))
+    })?;
+    // Not waited for yet, so that its number is its own. Waiting is the reaper's work, for this child and all others.
+    let pid =
+        i32::try_from(spawned.id()).ok().and_then(Pid::from_raw).ok_or_else(|| StartError::Watch(io::ErrorKind::InvalidData.into()))?;
+    let handle = pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| StartError::Watch(errno.into()))?;
+    Ok(Started { pid, handle: PidFd::of_child(handle) })
+}
+
+fn explain(name: &str, source: io::Error) -> StartError {
+    let command = bounded(name);
+    if source.kind() == io::ErrorKind::NotFound { StartError::Missing { command } } else { StartError::Exec { command, source } }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_are_found_as_a_shell_finds_them() {
+        let work = Path::new("/work");
+        assert_eq!(find("./run.sh", "/bin", work), Some("/work/./run.sh".into()));
+        assert_eq!(find("/bin/x", "/bin", work), Some("/bin/x".into()));
+        assert!(find("sh", "/nowhere:/bin:/usr/bin", work).is_some_and(|found| found.is_absolute()));
+        assert_eq!(find("no-such-command", "/bin:/usr/bin", work), None);
+        assert_eq!(find("passwd", "/etc", work), None, "a file that is not executable");
+        assert_eq!(find("sh", "bin:.:", work), None, "relative parts are not looked into");
+    }
+
+    #[test]
+    fn work_starts_in_the_workspace_where_there_is_one() {
+        let home = tempfile::tempdir().expect("tempdir");
+        assert_eq!(work_directory(None), Path::new("/"));
+        assert_eq!(work_directory(Some(home.path())), home.path());
+        std::fs::create_dir(home.path().join(WORKSPACE)).expect("mkdir");
+        assert_eq!(work_directory(Some(home.path())), home.path().join(WORKSPACE));
+    }
+}

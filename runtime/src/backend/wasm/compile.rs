@@ -1,0 +1,235 @@
+//! Compiling, in a jailed process of its own: Cranelift and the text parser never meet hostile bytes in a trusted one.
+//!
+//! ```text
+//!  trusted side                     lazarus __compile (jail: no file, no network, no environment)
+//!   sealed copy of the source ─ stdin ──→ detect → parse, validate, Cranelift
+//!   temp file in the cache   ←─ stdout ── the artefact          (bounded)
+//!   one line of an error     ←─ stderr ── why not               (bounded, made harmless)
+//!        │ deadline: killed
+//! ```
+
+use std::{
+    fs::File,
+    io::{self, Read, Write},
+    os::{fd::AsFd, unix::process::CommandExt},
+    process::{Child, Command, ExitCode, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+
+use super::{
+    confine,
+    detect::{SOURCE_MOST_BYTES, detect_bytes},
+    engine::{Purpose, engine},
+    text::one_line,
+};
+use crate::backend::WasmForm;
+
+/// The hidden subcommand that runs [`main_compile`].
+pub const COMPILE_COMMAND: &str = "__compile";
+
+/// This very program, also when its file was replaced since it was started.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+/// How long a compilation may take. A 10 MiB language runtime takes some ten seconds; bombs take for ever.
+const COMPILE_MOST: Duration = Duration::from_secs(60);
+/// Bytes of machine code a byte of source: three to four is usual, small modules with many exports reach ten.
+const OUTPUT_FACTOR: u64 = 32;
+/// The least bound of an artefact: an empty component has some ten KiB.
+const OUTPUT_LEAST_BYTES: u64 = 4 * 1024 * 1024;
+/// The most of an artefact, whatever its source.
+const OUTPUT_MOST_BYTES: u64 = 1024 * 1024 * 1024;
+/// What is kept of the compiler's words.
+const WORDS_MOST_BYTES: usize = 16 * 1024;
+/// Characters of the message made of them.
+const MESSAGE_MOST: usize = 400;
+/// One read of the artefact.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// Why a source was not compiled.
+#[derive(Debug, thiserror::Error)]
+pub enum CompileError {
+    /// The compiler refused it.
+    #[error("compile the program: {message}")]
+    Refused {
+        /// Its words: one line, bounded, without control characters.
+        message: String,
+    },
+    /// It took too long.
+    #[error("compile the program: it took longer than {} s", COMPILE_MOST.as_secs())]
+    TooSlow,
+    /// The artefact is too large.
+    #[error("compile the program: its machine code has more than {most} bytes")]
+    TooLarge {
+        /// The bound.
+        most: u64,
+    },
+    /// The compiling process died.
+    #[error("compile the program: the compiling process ended abnormally ({how})")]
+    Died {
+        /// How.
+        how: String,
+    },
+    /// The compiling process could not be started, or not be talked to.
+    #[error("compile the program: talk to the compiling process")]
+    Process(#[source] io::Error),
+    /// The artefact could not be written.
+    #[error("compile the program: write the machine code")]
+    Write(#[source] io::Error),
+}
+
+/// Compiles `source` (a file at its start, of `bytes` bytes) in a process of this same program, and writes the artefact to `sink`.
+///
+/// # Errors
+/// What the compiler refuses, with its words; a compilation past its bounds. What was written to `sink` is then worthless.
+pub fn compile(source: File, bytes: u64, sink: &mut File) -> Result<(), CompileError> {
+    let mut child = Command::new(OWN_PROGRAM)
+        .arg0("lazarus")
+        .arg(COMPILE_COMMAND)
+        .env_clear()
+        .current_dir("/")
+        .stdin(source)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(CompileError::Process)?;
+    let most = bytes.saturating_mul(OUTPUT_FACTOR).clamp(OUTPUT_LEAST_BYTES, OUTPUT_MOST_BYTES);
+    let outcome = receive(&mut child, sink, most);
+    if outcome.is_err() {
+        // Already gone is as good as killed; it is waited for either way.
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(CompileError::Process)?;
+    let (written, words) = outcome?;
+    if status.success() && written > 0 {
+        return Ok(());
+    }
+    let message = one_line(&String::from_utf8_lossy(&words), MESSAGE_MOST);
+    if status.code() == Some(1) && !message.is_empty() {
+        return Err(CompileError::Refused { message });
+    }
+    let how = if message.is_empty() { status.to_string() } else { format!("{status}: {message}") };
+    Err(CompileError::Died { how })
+}
+
+/// Copies the child's output to `sink` and keeps its words, until both streams end.
+fn receive(child: &mut Child, sink: &mut File, most: u64) -> Result<(u64, Vec<u8>), CompileError> {
+    let missing = || CompileError::Process(io::ErrorKind::BrokenPipe.into());
+    let mut output = Some(child.stdout.take().ok_or_else(missing)?);
+    let mut errors = Some(child.stderr.take().ok_or_else(missing)?);
+    let deadline = Instant::now() + COMPILE_MOST;
+    let (mut written, mut words, mut piece) = (0_u64, Vec::new(), vec![0; PIECE_BYTES]);
+    while output.is_some() || errors.is_some() {
+        let ready = wait(output.as_ref().map(AsFd::as_fd), errors.as_ref().map(AsFd::as_fd), deadline)?;
+        if ready.0
+            && let Some(stream) = &mut output
+        {
+            let count = read(stream, &mut piece)?;
+            written += count as u64;
+            if written > most {
+                return Err(CompileError::TooLarge { most });
+            }
+            sink.write_all(&piece[..count]).map_err(CompileError::Write)?;
+            if count == 0 {
+                output = None;
+            }
+        }
+        if ready.1
+            && let Some(stream) = &mut errors
+        {
+            let count = read(stream, &mut piece)?;
+            // What is past the bound is read and thrown away, so that the child is not stuck.
+            let room = WORDS_MOST_BYTES.saturating_sub(words.len()).min(count);
+            words.extend_from_slice(&piece[..room]);
+            if count == 0 {
+                errors = None;
+            }
+        }
+    }
+    Ok((written, words))
+}
+
+/// Reads what is there; 0 at the end.
+fn read(stream: &mut impl Read, piece: &mut [u8]) -> Result<usize, CompileError> {
+    loop {
+        match stream.read(piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            other => return other.map_err(CompileError::Process),
+        }
+    }
+}
+
+/// Waits until one of the streams has something, or has ended.
+fn wait(
+    output: Option<std::os::fd::BorrowedFd<'_>>,
+    errors: Option<std::os::fd::BorrowedFd<'_>>,
+    deadline: Instant,
+) -> Result<(bool, bool), CompileError> {
+    let left = deadline.saturating_duration_since(Instant::now());
+    if left.is_zero() {
+        return Err(CompileError::TooSlow);
+    }
+    let timeout = Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(left.subsec_nanos()) };
+    let mut polled: Vec<_> = output.iter().chain(errors.iter()).map(|stream| PollFd::from_borrowed_fd(*stream, PollFlags::IN)).collect();
+    match rustix::event::poll(&mut polled, Some(&timeout)) {
+        Ok(_) | Err(rustix::io::Errno::INTR) => {}
+        Err(error) => return Err(CompileError::Process(error.into())),
+    }
+    let mut answers = polled.iter().map(|one| !one.revents().is_empty());
+    let first = output.is_some() && answers.next().unwrap_or(false);
+    let second = errors.is_some() && answers.next().unwrap_or(false);
+    Ok((first, second))
+}
+
+/// Why the compiling process gives up. Its display is what the trusted side will show.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    Confine(#[from] crate::jail::JailError),
+    #[error("read the source")]
+    Read(#[source] io::Error),
+    #[error(transparent)]
+    Detect(#[from] super::detect::DetectError),
+    #[error("{0}")]
+    Engine(String),
+    #[error("write the machine code")]
+    Write(#[source] io::Error),
+}
+
+/// The hidden subcommand `__compile`: confines itself, then reads a source from stdin and writes the artefact to stdout.
+pub fn main_compile() -> ExitCode {
+    match compile_stdin() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(refusal) => {
+            let cause = std::error::Error::source(&refusal).map(|cause| format!(": {cause}")).unwrap_or_default();
+            // Nobody is left to tell if this fails.
+            let _ = writeln!(io::stderr(), "{}", one_line(&format!("{refusal}{cause}"), MESSAGE_MOST));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn compile_stdin() -> Result<(), Refusal> {
+    confine::compiler()?;
+    let mut source = Vec::new();
+    io::stdin().lock().take(SOURCE_MOST_BYTES + 1).read_to_end(&mut source).map_err(Refusal::Read)?;
+    if source.len() as u64 > SOURCE_MOST_BYTES {
+        return Err(super::detect::DetectError::TooLarge.into());
+    }
+    let what = detect_bytes(&source)?;
+    let engine = engine(Purpose::Compile).map_err(|error| words(&error))?;
+    let artefact = match what.form {
+        WasmForm::Module => engine.precompile_module(&source),
+        WasmForm::Component => engine.precompile_component(&source),
+    };
+    let artefact = artefact.map_err(|error| words(&error))?;
+    let mut out = io::stdout().lock();
+    out.write_all(&artefact).and_then(|()| out.flush()).map_err(Refusal::Write)
+}
+
+/// The engine's words, the cause in front; a source that ends early is called by its name.
+fn words(error: &wasmtime::Error) -> Refusal {
+    let chain = format!("{error:#}");
+    let early = ["unexpected end", "unexpected EOF", "section out of bounds"].iter().any(|sign| chain.contains(sign));
+    Refusal::Engine(if early { format!("the file is truncated or damaged: {chain}") } else { chain })
+}

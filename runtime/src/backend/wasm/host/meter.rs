@@ -1,0 +1,243 @@
+//! CPU time: measured around every poll of a guest, and cut short by epochs.
+//!
+//! ```text
+//!  poll of guest ──┬─ ticker told: this engine is on the CPU ──→ every 10 ms: its epoch goes up
+//!                  ├─ guest code reaches its epoch deadline → budget spent? end it : yield to the others
+//!                  └─ the poll's CPU time is added to the guest's
+//! ```
+//!
+//! Everybody's guests run on one thread, so that thread's CPU time around a poll is what the guest used, host calls included. The ticker
+//! sleeps while no guest is on the CPU.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+    thread::{self, Thread},
+    time::Duration,
+};
+
+use rustix::time::{ClockId, clock_gettime};
+use wasmtime::{Engine, UpdateDeadline};
+
+/// How often a guest that computes yields to its neighbours and to the host's own work.
+const TICK: Duration = Duration::from_millis(10);
+/// The ticker only counts and sleeps.
+const TICKER_STACK_BYTES: usize = 64 * 1024;
+
+/// The guest used its CPU time up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("its CPU time is used up")]
+pub struct CpuSpent;
+
+/// CPU time that this thread has used, in nanoseconds.
+fn thread_cpu() -> u64 {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    seconds.saturating_mul(1_000_000_000).saturating_add(u64::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// The CPU account of one guest. Its atomics only serve to share it with the store's callback: all of it happens on one thread.
+#[derive(Debug)]
+pub struct Meter {
+    budget: u64,
+    used: AtomicU64,
+    entered: AtomicU64,
+}
+
+impl Meter {
+    /// An account with a budget. Reads the clock once: the first reading looks at `/proc`, which the jail does not allow later.
+    pub fn new(budget: Duration) -> Arc<Self> {
+        thread_cpu();
+        let budget = u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX);
+        Arc::new(Self { budget, used: AtomicU64::new(0), entered: AtomicU64::new(0) })
+    }
+
+    fn enter(&self) {
+        self.entered.store(thread_cpu(), Ordering::Relaxed);
+    }
+
+    fn leave(&self) {
+        self.used.store(self.total(), Ordering::Relaxed);
+        self.enter();
+    }
+
+    /// What was used, during a poll.
+    fn total(&self) -> u64 {
+        let since = thread_cpu().saturating_sub(self.entered.load(Ordering::Relaxed));
+        self.used.load(Ordering::Relaxed).saturating_add(since)
+    }
+
+    /// What a guest's store does at each tick: end the guest, or let the others run.
+    ///
+    /// # Errors
+    /// [`CpuSpent`], which ends the guest as a trap does.
+    pub fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
+        if self.total() >= self.budget { Err(CpuSpent.into()) } else { Ok(UpdateDeadline::Yield(1)) }
+    }
+}
+
+/// What the ticker and the polls share.
+#[derive(Debug)]
+struct Shared {
+    engines: Vec<Engine>,
+    /// 0: nobody is on the CPU; otherwise the index of the engine, plus 1.
+    on_cpu: AtomicUsize,
+    asleep: AtomicBool,
+    ended: AtomicBool,
+}
+
+/// Raises the epoch of the engine whose guest is on the CPU. The thread ends with this value.
+#[derive(Debug)]
+pub struct Ticker {
+    shared: Arc<Shared>,
+    thread: Thread,
+}
+
+impl Ticker {
+    /// Starts the thread. The jail must hold by now: it binds the threads that are started after it.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(engines: Vec<Engine>) -> std::io::Result<Arc<Self>> {
+        let shared =
+            Arc::new(Shared { engines, on_cpu: AtomicUsize::new(0), asleep: AtomicBool::new(false), ended: AtomicBool::new(false) });
+        let theirs = Arc::clone(&shared);
+        let handle = thread::Builder::new().name("ticker".into()).stack_size(TICKER_STACK_BYTES).spawn(move || tick(&theirs))?;
+        Ok(Arc::new(Self { shared, thread: handle.thread().clone() }))
+    }
+
+    fn enter(&self, guest: usize) {
+        self.shared.on_cpu.store(guest + 1, Ordering::SeqCst);
+        // Stored before it is read, and the other way round in the ticker: one of the two sees the other.
+        if self.shared.asleep.swap(false, Ordering::SeqCst) {
+            self.thread.unpark();
+        }
+    }
+
+    fn leave(&self) {
+        self.shared.on_cpu.store(0, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.shared.ended.store(true, Ordering::SeqCst);
+        self.thread.unpark();
+    }
+}
+
+fn tick(shared: &Shared) {
+    while !shared.ended.load(Ordering::SeqCst) {
+        if shared.on_cpu.load(Ordering::SeqCst) == 0 {
+            shared.asleep.store(true, Ordering::SeqCst);
+            if shared.on_cpu.load(Ordering::SeqCst) == 0 {
+                thread::park();
+                continue;
+            }
+            shared.asleep.store(false, Ordering::SeqCst);
+        }
+        thread::sleep(TICK);
+        if let Some(engine) = shared.on_cpu.load(Ordering::SeqCst).checked_sub(1).and_then(|guest| shared.engines.get(guest)) {
+            engine.increment_epoch();
+        }
+    }
+}
+
+/// A guest's future, metered.
+#[must_use = "futures do nothing unless polled"]
+pub struct Metered<'a, T> {
+    inner: Pin<Box<dyn Future<Output = T> + Send + 'a>>,
+    meter: Arc<Meter>,
+    ticker: Arc<Ticker>,
+    guest: usize,
+}
+
+impl<'a, T> Metered<'a, T> {
+    /// Meters `inner`, which runs code of the guest whose engine is the ticker's `guest`th.
+    pub fn new(inner: impl Future<Output = T> + Send + 'a, meter: &Arc<Meter>, ticker: &Arc<Ticker>, guest: usize) -> Self {
+        Self { inner: Box::pin(inner), meter: Arc::clone(meter), ticker: Arc::clone(ticker), guest }
+    }
+}
+
+impl<T> Future for Metered<'_, T> {
+    type Output = Result<T, CpuSpent>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.meter.enter();
+        self.ticker.enter(self.guest);
+        let answer = self.inner.as_mut().poll(cx);
+        self.ticker.leave();
+        self.meter.leave();
+        match answer {
+            Poll::Ready(value) => Poll::Ready(Ok(value)),
+            // A guest that only makes host calls may never be at an epoch check when the budget runs out.
+            Poll::Pending if self.meter.used.load(Ordering::Relaxed) >= self.meter.budget => Poll::Ready(Err(CpuSpent)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn burn(time: Duration) {
+        let until = thread_cpu() + u64::try_from(time.as_nanos()).expect("short");
+        while thread_cpu() < until {
+            std::hint::spin_loop();
+        }
+    }
+
+    #[test]
+    fn a_budget_is_the_sum_of_polls_and_nothing_between_them() {
+        let meter = Meter::new(Duration::from_millis(30));
+        for _ in 0..2 {
+            meter.enter();
+            burn(Duration::from_millis(10));
+            assert!(matches!(meter.tick(), Ok(UpdateDeadline::Yield(1))));
+            meter.leave();
+            burn(Duration::from_millis(20));
+        }
+        meter.enter();
+        burn(Duration::from_millis(11));
+        assert!(meter.tick().is_err_and(|error| error.downcast_ref::<CpuSpent>().is_some()));
+    }
+
+    #[test]
+    fn a_future_that_never_checks_an_epoch_is_ended_after_its_poll() {
+        let ticker = Ticker::start(Vec::new()).expect("ticker");
+        let meter = Meter::new(Duration::from_millis(20));
+        let hungry = std::future::poll_fn(|cx| {
+            burn(Duration::from_millis(7));
+            cx.waker().wake_by_ref();
+            Poll::<()>::Pending
+        });
+        let mut metered = Metered::new(hungry, &meter, &ticker, 0);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let polls = (1..10).find(|_| Pin::new(&mut metered).poll(&mut cx) == Poll::Ready(Err(CpuSpent)));
+        assert_eq!(polls, Some(3));
+    }
+
+    #[test]
+    fn epochs_pass_only_while_a_guest_is_on_the_cpu() {
+        use crate::backend::wasm::engine::{Purpose, config};
+        let engine = Engine::new(&config(Purpose::Compile)).expect("engine");
+        let module = wasmtime::Module::new(&engine, "(module (func (export \"f\") (loop (br 0))))").expect("module");
+        let ticker = Ticker::start(vec![engine.clone()]).expect("ticker");
+        thread::sleep(3 * TICK);
+        assert!(ticker.shared.asleep.load(Ordering::SeqCst), "nobody is on the CPU");
+        let mut store = wasmtime::Store::new(&engine, ());
+        store.set_epoch_deadline(1);
+        let run = wasmtime::Instance::new(&mut store, &module, &[]).expect("instance");
+        let run = run.get_typed_func::<(), ()>(&mut store, "f").expect("function");
+        ticker.enter(0);
+        let trap = run.call(&mut store, ()).expect_err("interrupted").downcast::<wasmtime::Trap>();
+        ticker.leave();
+        assert_eq!(trap.ok(), Some(wasmtime::Trap::Interrupt));
+    }
+}

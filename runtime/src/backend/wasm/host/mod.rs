@@ -1,0 +1,260 @@
+//! The host: the jailed process in which the wasm agents of one cell run.
+//!
+//! ```text
+//!  handoff (launches, compiled programs, socket)
+//!    → load: map, link, open directories, make stores           no guest code, no thread
+//!    → confine                                                   the jail is closed from here on
+//!    → report → instantiate → ready → enter                      each guest, all on one event loop
+//!    → ended … ended → exit 0
+//! ```
+//!
+//! A trap, a limit or a refusal ends one guest. The host ends when all have, or at once when the warden hangs up.
+
+mod guest;
+mod limiter;
+mod load;
+mod meter;
+mod outbox;
+mod p1;
+mod places;
+mod run;
+mod stdio;
+mod told;
+
+use std::{
+    io::{self, Write},
+    os::fd::{AsFd, OwnedFd, RawFd},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use rustix::net::RecvFlags;
+use serde::{Deserialize, Serialize};
+use tokio::{io::Interest, task::JoinSet};
+
+pub use self::{guest::most_resources, load::Loaded};
+use self::{meter::Ticker, outbox::Outbox, told::Tell};
+use super::{confine, text::one_line};
+use crate::{
+    backend::{
+        Launch,
+        handoff::{self, HandoffError},
+        protocol::{self, End, FromChild, PACKET_MOST_BYTES, ToChild},
+    },
+    cell::AgentName,
+    jail::JailError,
+};
+
+/// Threads for file work, where guests share the host. A guest has at most a few calls under way; more would only be memory.
+const FILE_THREADS: usize = 8;
+/// Stack of such a thread: it makes one system call.
+const FILE_THREAD_STACK_BYTES: usize = 256 * 1024;
+/// How long an idle thread for file work is kept.
+const FILE_THREAD_IDLE: Duration = Duration::from_secs(5);
+/// Characters of what the host says of itself.
+const WORDS_MOST: usize = 1000;
+/// How long the host waits for a warden that does not read: before its guests run, and after they ended.
+const FLUSH_MOST: Duration = Duration::from_secs(5);
+
+/// What a host is handed, beside its socket.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct HostSpec {
+    /// The guests.
+    pub launches: Vec<Launch>,
+    /// Their compiled programs: descriptors, in the same order.
+    pub programs: Vec<RawFd>,
+}
+
+/// Why a host does not serve. Goes to its stderr; the warden sees it end.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// More or fewer programs than launches, or more than the protocol can name.
+    #[error("take over the agents: {launches} launches and {programs} programs")]
+    Count {
+        /// Launches.
+        launches: usize,
+        /// Programs.
+        programs: usize,
+    },
+    /// The handoff.
+    #[error(transparent)]
+    Handoff(#[from] HandoffError),
+    /// The jail.
+    #[error(transparent)]
+    Confine(#[from] JailError),
+    /// The event loop or its threads.
+    #[error("start the event loop")]
+    Loop(#[source] io::Error),
+}
+
+/// The hidden subcommand that runs [`main_host`].
+pub const HOST_COMMAND: &str = "__host";
+
+/// Serves the guests until the last has ended. A guest that cannot be loaded is refused, and does not keep the others.
+fn serve(spec: HostSpec, socket: OwnedFd) -> Result<(), HostError> {
+    let programs = spec.programs.iter().map(|number| handoff::take(*number)).collect::<Result<Vec<_>, _>>()?;
+    let count = spec.launches.len();
+    if count != programs.len() || count == 0 || u16::try_from(count).is_err() {
+        return Err(HostError::Count { launches: count, programs: programs.len() });
+    }
+    rustix::io::ioctl_fionbio(&socket, true).map_err(|error| HostError::Loop(error.into()))?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .enable_time()
+        // A guest that computes comes back every tick: look at the socket and the timers each time.
+        .event_interval(1)
+        .max_blocking_threads(FILE_THREADS)
+        .thread_stack_size(FILE_THREAD_STACK_BYTES)
+        .thread_keep_alive(FILE_THREAD_IDLE)
+        .build()
+        .map_err(HostError::Loop)?;
+    let served = {
+        let _entered = runtime.enter();
+        let launches = spec.launches;
+        let agents = launches.iter().map(|launch| launch.agent.clone());
+        let outbox = Arc::new(Outbox::new(socket, agents).map_err(HostError::Loop)?);
+        let loaded = load_all(launches, programs, &outbox);
+        match confine(loaded, &outbox) {
+            Ok(guests) => runtime.block_on(live(guests, outbox)),
+            Err(error) => {
+                runtime.block_on(flush(&outbox));
+                Err(error)
+            }
+        }
+    };
+    // A thread that waits for a file must not keep the process.
+    runtime.shutdown_background();
+    served
+}
+
+/// Loads the guests; those that cannot be are refused, and do not keep the others.
+fn load_all(launches: Vec<Launch>, programs: Vec<OwnedFd>, outbox: &Arc<Outbox>) -> Vec<Loaded> {
+    let alone = launches.len() == 1;
+    let mut guests = Vec::new();
+    for (index, (launch, program)) in (0_u16..).zip(launches.into_iter().zip(programs)) {
+        let agent = launch.agent.clone();
+        match load::load(index, launch, program, alone, outbox) {
+            Ok(loaded) => guests.push(loaded),
+            Err(error) => outbox.say(index, &FromChild::Refused { agent, message: one_line(&error.to_string(), WORDS_MOST) }),
+        }
+    }
+    guests
+}
+
+/// Closes the jail, and reports what holds; a jail that does not close refuses every guest.
+fn confine(mut guests: Vec<Loaded>, outbox: &Outbox) -> Result<Vec<Loaded>, HostError> {
+    let jail = confine::host(&guests, outbox.socket().as_fd()).inspect_err(|error| {
+        for guest in &guests {
+            let message = one_line(&chain(error), WORDS_MOST);
+            outbox.say(guest.index, &FromChild::Refused { agent: guest.launch.agent.clone(), message });
+        }
+    })?;
+    for guest in &mut guests {
+        let mut report = std::mem::take(&mut guest.report);
+        report.append(jail.clone());
+        outbox.say(guest.index, &FromChild::Report { agent: guest.launch.agent.clone(), report });
+        // The stores hold the directories; these descriptors were for the jail.
+        guest.places.clear();
+    }
+    Ok(guests)
+}
+
+/// Sends all that waits. A warden that does not read for so long has its own reasons, and will see the socket close in the end.
+async fn flush(outbox: &Outbox) {
+    let _ = tokio::time::timeout(FLUSH_MOST, outbox.flush()).await;
+}
+
+/// An error and its causes, in one text.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+/// Runs the guests, each in its own task on this one thread.
+async fn live(guests: Vec<Loaded>, outbox: Arc<Outbox>) -> Result<(), HostError> {
+    // In the order of the launches, also of those that were refused: messages name agents, packets the place.
+    let engines = guests.iter().map(|guest| guest.engine.clone()).collect();
+    // The warden knows what holds before anything runs.
+    flush(&outbox).await;
+    let ticker = Ticker::start(engines).map_err(HostError::Loop)?;
+    let tells: Vec<_> = guests.iter().map(|guest| (guest.launch.agent.clone(), Arc::clone(&guest.tell))).collect();
+    let sending = tokio::spawn({
+        let outbox = Arc::clone(&outbox);
+        async move { outbox.drain().await }
+    });
+    let listening = tokio::spawn(listen(Arc::clone(&outbox), tells));
+    let mut running = JoinSet::new();
+    for (slot, guest) in guests.into_iter().enumerate() {
+        let (index, agent) = (guest.index, guest.launch.agent.clone());
+        let guard = LastWord { outbox: Arc::clone(&outbox), index, agent: Some(agent) };
+        let run = run::run(guest, slot, Arc::clone(&ticker), Arc::clone(&outbox));
+        running.spawn(async move {
+            run.await;
+            guard.not_needed();
+        });
+    }
+    while running.join_next().await.is_some() {}
+    sending.abort();
+    listening.abort();
+    flush(&outbox).await;
+    Ok(())
+}
+
+/// Says that a guest ended, should its task end without having said so: by a panic in a host function.
+struct LastWord {
+    outbox: Arc<Outbox>,
+    index: u16,
+    agent: Option<AgentName>,
+}
+
+impl LastWord {
+    fn not_needed(mut self) {
+        self.agent = None;
+    }
+}
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        if let Some(agent) = self.agent.take() {
+            let end = End::Trapped { message: "a host function failed".into() };
+            self.outbox.say(self.index, &FromChild::Ended { agent, end });
+        }
+    }
+}
+
+/// Listens to the warden. When it hangs up, or says what is not of the protocol, nobody watches over the guests any more: the process ends.
+async fn listen(outbox: Arc<Outbox>, tells: Vec<(AgentName, Arc<Tell>)>) {
+    let mut packet = vec![0; PACKET_MOST_BYTES];
+    loop {
+        if outbox.socket().readable().await.is_err() {
+            std::process::exit(1);
+        }
+        let receive = || rustix::net::recv(outbox.socket(), &mut packet[..], RecvFlags::DONTWAIT).map_err(io::Error::from);
+        match outbox.socket().try_io(Interest::READABLE, receive) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            // Nothing: the end of the conversation. Orderly, as far as this process is concerned.
+            Ok((0, _)) => std::process::exit(0),
+            Err(error) => std::process::exit(i32::from(error.kind() != io::ErrorKind::ConnectionReset)),
+            Ok((count, _)) => match protocol::to_child(&packet[..count]) {
+                Ok(ToChild::Close { agent, grace_ms }) => {
+                    for (_, tell) in tells.iter().filter(|(name, _)| agent.as_ref().is_none_or(|agent| agent == name)) {
+                        tell.close(Duration::from_millis(grace_ms));
+                    }
+                }
+                Err(_) => std::process::exit(1),
+            },
+        }
+    }
+}
+
+/// The hidden subcommand `__host --handoff N --socket M`: takes over what its parent handed to it, and serves.
+pub fn main_host(handoff: RawFd, socket: RawFd) -> ExitCode {
+    // Started through /proc/self/exe, it would be called "exe" by whoever lists processes.
+    let _ = rustix::thread::set_name(c"lazarus-host");
+    let served = handoff::receive(handoff).map_err(HostError::from).and_then(|spec| serve(spec, handoff::take(socket)?));
+    let Err(error) = served else { return ExitCode::SUCCESS };
+    // Nobody is left to tell if this fails.
+    let _ = writeln!(io::stderr(), "lazarus host: failed to {}", one_line(&chain(&error), WORDS_MOST));
+    ExitCode::FAILURE
+}

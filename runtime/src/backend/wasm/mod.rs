@@ -1,0 +1,26 @@
+//! The wasm backend: WASI programs, compiled once, run under wasmtime in a jailed host.
+//!
+//! ```text
+//!  source ─ detect (header only) ─ sha256 ─→ cache hit ─────────────┐
+//!                                       └──→ compile (jailed) → cache ┴→ Cached ─ spawn ─→ host (jailed)
+//! ```
+//!
+//! The trusted side neither parses a program nor runs a byte of it: it looks at 8 bytes, hashes, and passes descriptors.
+
+mod cache;
+mod compile;
+mod confine;
+mod detect;
+mod engine;
+mod host;
+mod spawn;
+mod text;
+
+pub use cache::{CacheError, Cached, ensure, ensure_bytes, forget};
+pub use compile::{COMPILE_COMMAND, CompileError, main_compile};
+pub use detect::{DetectError, SOURCE_MOST_BYTES, Source, detect};
+pub use host::{HOST_COMMAND, HostError, main_host};
+pub use spawn::{SpawnError, spawn};
+
+/// The default agent, as WebAssembly text: stays alive, beats in its home once a second, and ends when its stdin does.
+pub const KEEPER_WAT: &str = include_str!("keeper.wat");

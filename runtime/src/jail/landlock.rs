@@ -1,0 +1,127 @@
+//! Landlock: which files, and nothing else, can be reached.
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated,
+    RulesetCreatedAttr, RulesetStatus, Scope, make_bitflags,
+};
+use rustix::fs::{FileType, fstat};
+
+use super::{FileRule, JailError, Profile, Reach};
+use crate::policy::{Enforcer, Report};
+
+/// The newest version that these rules were tested with. An older kernel gives less, and the report says what is missing.
+const ABI_TESTED: ABI = ABI::V7;
+
+/// What Landlock is asked for.
+pub(super) struct Asked {
+    pub files: Vec<FileRule>,
+    pub accept_degraded: bool,
+    /// Whether a pid namespace already hides all processes but its own.
+    pub own_processes: bool,
+    pub profile: Profile,
+}
+
+/// The rights of a reach, below a directory.
+fn rights(reach: Reach) -> BitFlags<AccessFs> {
+    let read = make_bitflags!(AccessFs::{ReadFile | ReadDir});
+    // Device nodes are never made, and ioctls on devices never allowed.
+    let write = make_bitflags!(AccessFs::{
+        WriteFile | Truncate | RemoveDir | RemoveFile | MakeDir | MakeReg | MakeSock | MakeFifo | MakeSym | Refer
+    });
+    match reach {
+        Reach::Read => read,
+        Reach::Execute => read | AccessFs::Execute,
+        Reach::Write => read | write,
+        Reach::WriteExecute => read | write | AccessFs::Execute,
+        Reach::Device => make_bitflags!(AccessFs::{ReadFile | WriteFile | Truncate}),
+    }
+}
+
+/// Restricts the calling thread.
+pub(super) fn apply(asked: Asked, report: &mut Report) -> Result<(), JailError> {
+    let Asked { files, accept_degraded, own_processes, profile } = asked;
+    let status = restrict(files)?;
+    if let Some(because) = missing(&status) {
+        if !accept_degraded {
+            return Err(JailError::NoLandlock { because });
+        }
+        report.none(Enforcer::Landlock, files_promise(profile), because);
+        return Ok(());
+    }
+    let abi = match status.landlock {
+        LandlockStatus::Available { effective_abi, .. } => effective_abi,
+        LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => ABI::Unsupported,
+    };
+    describe(abi, profile, own_processes, report);
+    Ok(())
+}
+
+/// One more layer, around the calling thread and what it starts: it can neither signal nor trace whoever is outside of the layer.
+///
+/// With `files`, it also reaches no others than those; without, as many as the layer around it.
+/// A kernel that cannot scope signals (before ABI 6) leaves those as they are; the report of the outer layer says so.
+///
+/// # Errors
+/// What the kernel says.
+pub fn shield(files: Option<Vec<FileRule>>) -> Result<(), JailError> {
+    if let Some(files) = files {
+        return restrict(files).map(drop);
+    }
+    let scoped = Ruleset::default().scope(Scope::Signal).and_then(Ruleset::create).and_then(RulesetCreated::restrict_self);
+    scoped.map(drop).map_err(JailError::Landlock)
+}
+
+fn restrict(files: Vec<FileRule>) -> Result<RestrictionStatus, JailError> {
+    // Everything that the ABI knows is handled, so that whatever no rule allows is denied. No port is allowed at all.
+    let mut ruleset = Ruleset::default()
+        .handle_access(AccessFs::from_all(ABI_TESTED))
+        .and_then(|ruleset| ruleset.handle_access(AccessNet::from_all(ABI_TESTED)))
+        .and_then(|ruleset| ruleset.scope(Scope::from_all(ABI_TESTED)))
+        .and_then(Ruleset::create)
+        .map_err(JailError::Landlock)?;
+    for FileRule { place, reach } in files {
+        let stat = fstat(&place).map_err(JailError::step("look at an allowed file"))?;
+        let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let rights = if directory { rights(reach) } else { rights(reach) & AccessFs::from_file(ABI_TESTED) };
+        ruleset = ruleset.add_rule(PathBeneath::new(place, rights)).map_err(JailError::Landlock)?;
+    }
+    ruleset.restrict_self().map_err(JailError::Landlock)
+}
+
+/// Why nothing is enforced; `None` where something is.
+fn missing(status: &RestrictionStatus) -> Option<String> {
+    match (&status.landlock, &status.ruleset) {
+        (LandlockStatus::NotEnabled, _) => Some("it is built in, but not enabled at boot".to_owned()),
+        (LandlockStatus::NotImplemented, _) => Some("it is not built in, or older than Linux 5.13".to_owned()),
+        (LandlockStatus::Available { .. }, RulesetStatus::NotEnforced) => Some("no rule was taken".to_owned()),
+        (LandlockStatus::Available { .. }, RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced) => None,
+    }
+}
+
+const fn files_promise(profile: Profile) -> &'static str {
+    match profile {
+        Profile::Process | Profile::WasmHost => "reaches no file but those that it was granted",
+        Profile::Compiler => "opens no file",
+    }
+}
+
+fn describe(abi: ABI, profile: Profile, own_processes: bool, report: &mut Report) {
+    if abi >= ABI::V3 {
+        report.full(Enforcer::Landlock, files_promise(profile));
+    } else {
+        report.partial(Enforcer::Landlock, files_promise(profile), "this kernel does not check truncation (Linux before 6.2)");
+    }
+    // seccomp keeps the network shut in any case: Landlock is the second lock on that door where there is one.
+    if abi >= ABI::V4 {
+        report.full(Enforcer::Landlock, "binds and connects no TCP port");
+    }
+    let signals = "signals no process outside of its cell";
+    if abi >= ABI::V6 {
+        report.full(Enforcer::Landlock, signals);
+        report.full(Enforcer::Landlock, "connects to no abstract socket outside of its cell");
+    } else if own_processes {
+        report.full(Enforcer::Namespace, signals);
+    } else if profile == Profile::Process {
+        report.none(Enforcer::Landlock, signals, "this kernel's Landlock does not scope signals (Linux before 6.12)");
+    }
+}

@@ -1,0 +1,185 @@
+//! A root of its own for a process agent: what was granted, mounted into an empty file system, and the machine's root gone.
+//!
+//! Needs a mount namespace that nobody else is in, and `CAP_SYS_ADMIN` in it; see [`super::namespaces`].
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::{Path, PathBuf},
+};
+
+use rustix::{
+    fs::{self, CWD, FileType, Mode, OFlags},
+    mount::{self, FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags},
+    process::{fchdir, pivot_root},
+};
+
+use super::{FileRule, JailError, Reach, mountpoint};
+use crate::{
+    policy::{Enforcer, Report},
+    unchecked::{self, MountAttributes},
+};
+
+/// A directory that is always there, to mount the new root on. Only this process sees that.
+const STAGE: &str = "/tmp";
+/// Bytes of the new root itself: mount points, links and a few lines of text.
+const ROOT_MOST_BYTES: &str = "4m";
+/// Bytes of `/tmp` and of `/dev/shm`, each: they are memory, which on machines without control groups nothing else counts.
+const SCRATCH_MOST_BYTES: &str = "64m";
+
+/// What can be done with something bound into the new root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BindKind {
+    /// Read, and execute.
+    ReadOnly,
+    /// Read and write, and execute.
+    Writable,
+    /// A device node.
+    Device,
+}
+
+/// Something of the machine that the agent sees.
+#[derive(Debug)]
+pub struct Bind {
+    /// Opened in the mount namespace in which the new root is made.
+    pub source: OwnedFd,
+    /// Where the agent sees it; absolute.
+    pub target: PathBuf,
+    /// What can be done with it.
+    pub kind: BindKind,
+}
+
+/// What the new root will hold.
+#[derive(Debug, Default)]
+pub struct NewRoot {
+    /// Bound from the machine. What is deeper is bound later, whatever the order; at the same path, the last is seen.
+    pub binds: Vec<Bind>,
+    /// Symbolic links: path and text.
+    pub links: Vec<(PathBuf, PathBuf)>,
+    /// Small files that are made up: path and content.
+    pub texts: Vec<(PathBuf, String)>,
+}
+
+/// Makes an error about a path, for `map_err`.
+fn at<E: Into<io::Error>>(path: &Path) -> impl FnOnce(E) -> JailError {
+    move |source| JailError::Root { path: path.to_owned(), source: source.into() }
+}
+
+impl NewRoot {
+    /// Makes the new root, moves into it and leaves the machine's. Returns the Landlock rules that match what was bound and made.
+    pub(super) fn enter(mut self, report: &mut Report) -> Result<Vec<FileRule>, JailError> {
+        let root = fresh("tmpfs", &[("size", ROOT_MOST_BYTES), ("mode", "0755")], MountAttrFlags::MOUNT_ATTR_NODEV)
+            .map_err(JailError::step("make a root for the agent"))?;
+        mount::move_mount(&root, "", CWD, STAGE, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
+            .map_err(JailError::step("mount the agent's root"))?;
+        for (path, text) in &self.texts {
+            mountpoint::text(&root, path, text).map_err(at(path))?;
+        }
+        for (path, text) in &self.links {
+            mountpoint::link(&root, path, text).map_err(at(path))?;
+        }
+        self.binds.sort_by_key(|bind| bind.target.components().count());
+        let mut rules = Vec::new();
+        // First, since a home or a mount may lie below them.
+        for path in ["/tmp", "/dev/shm"] {
+            rules.push(scratch(&root, Path::new(path))?);
+        }
+        for bind in self.binds {
+            attach(&root, &bind)?;
+            rules.push(bind.into_rule());
+        }
+        let processes = mount_proc(&root);
+        pivot(&root).map_err(JailError::step("move into the agent's root"))?;
+        // Everything below it was granted at least for reading.
+        rules.push(FileRule { place: root, reach: Reach::Read });
+        describe(&processes, report);
+        Ok(rules)
+    }
+}
+
+impl Bind {
+    fn into_rule(self) -> FileRule {
+        let reach = match self.kind {
+            BindKind::ReadOnly => Reach::Execute,
+            BindKind::Writable => Reach::WriteExecute,
+            BindKind::Device => Reach::Device,
+        };
+        FileRule { place: self.source, reach }
+    }
+}
+
+/// A new, detached file system without set-user-id programs.
+fn fresh(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> rustix::io::Result<OwnedFd> {
+    let context = mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in options {
+        mount::fsconfig_set_string(context.as_fd(), *key, *value)?;
+    }
+    mount::fsconfig_create(context.as_fd())?;
+    mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes | MountAttrFlags::MOUNT_ATTR_NOSUID)
+}
+
+/// Binds one source, with everything mounted below it.
+fn attach(root: &OwnedFd, bind: &Bind) -> Result<(), JailError> {
+    let path = bind.target.as_path();
+    let stat = fs::fstat(&bind.source).map_err(at(path))?;
+    let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    let target = mountpoint::make(root, path, directory).map_err(at(path))?;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::AT_RECURSIVE;
+    let tree = mount::open_tree(&bind.source, "", flags).map_err(at(path))?;
+    let attributes = MountAttributes {
+        read_only: bind.kind == BindKind::ReadOnly,
+        no_exec: bind.kind == BindKind::Device,
+        devices: bind.kind == BindKind::Device,
+    };
+    // Before it is attached, so that it is at no time seen without them.
+    unchecked::mount_setattr(tree.as_fd(), attributes).map_err(at(path))?;
+    mount::move_mount(&tree, "", &target, "", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)
+        .map_err(at(path))
+}
+
+/// An empty, private directory in memory, for everyone to write to.
+fn scratch(root: &OwnedFd, path: &Path) -> Result<FileRule, JailError> {
+    let options = [("size", SCRATCH_MOST_BYTES), ("mode", "1777")];
+    let place = fresh("tmpfs", &options, MountAttrFlags::MOUNT_ATTR_NODEV).map_err(at(path))?;
+    let target = mountpoint::make(root, path, true).map_err(at(path))?;
+    mount::move_mount(&place, "", &target, "", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)
+        .map_err(at(path))?;
+    Ok(FileRule { place, reach: Reach::WriteExecute })
+}
+
+/// The processes of the new pid namespace. Read-only: an agent of root could otherwise write to `/proc/sys`.
+fn mount_proc(root: &OwnedFd) -> io::Result<()> {
+    let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let proc = fresh("proc", &[], attributes)?;
+    let target = mountpoint::make(root, Path::new("/proc"), true)?;
+    mount::move_mount(&proc, "", &target, "", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)?;
+    Ok(())
+}
+
+/// Swaps the roots and lets go of the old one; then nothing can be made in the new one outside of what was mounted writable.
+fn pivot(root: &OwnedFd) -> rustix::io::Result<()> {
+    fchdir(root)?;
+    // The old root ends up mounted over the new one, where "." still is: no directory for it is needed.
+    pivot_root(".", ".")?;
+    mount::unmount(".", UnmountFlags::DETACH)?;
+    rustix::process::chdir("/")?;
+    mount::mount_remount("/", MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV, "")?;
+    fs::openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map(drop)
+}
+
+fn describe(processes: &io::Result<()>, report: &mut Report) {
+    report.full(Enforcer::Namespace, "sees no file but those that it was granted");
+    report.full(Enforcer::Namespace, "has a /tmp of its own, in memory and bounded");
+    report.full(Enforcer::Namespace, "sees no network interface");
+    report.full(Enforcer::Namespace, "leaves no process behind");
+    match processes {
+        Ok(()) => report.full(Enforcer::Namespace, "sees no process but its own"),
+        // No process of others is seen then, either; the agent misses something, and it should be known.
+        Err(error) => report.partial(
+            Enforcer::Namespace,
+            "sees no process but its own",
+            format!("it does not see its own either: this machine refuses a new /proc ({error})"),
+        ),
+    }
+}

@@ -1,0 +1,93 @@
+//! seccomp: which system calls can be made.
+//!
+//! A profile is up to four filters, stacked; the strictest answer wins, and among refusals the newest:
+//!
+//! 1. a guard against calls of another calling convention (x32), whose numbers no list names;
+//! 2. calls that "do not exist" (`ENOSYS`), so that libc falls back to older ones whose arguments can be looked at;
+//! 3. calls that end the process;
+//! 4. the profile's own list. It comes last, since it may forbid what installing a filter needs.
+//!
+//! seccompiler begins each with a check of the processor's architecture, and ends the process on a mismatch.
+
+mod compiler;
+mod host;
+mod process;
+mod rule;
+
+use std::collections::BTreeMap;
+
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch, apply_filter, sock_filter};
+
+use super::{JailError, Profile, error::SeccompError};
+use crate::policy::{Enforcer, Report};
+
+/// Rules by number of the system call; an empty list matches any arguments.
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// A list of system calls, and what happens to those on it and to the others.
+struct List {
+    rules: Rules,
+    on: SeccompAction,
+    off: SeccompAction,
+}
+
+/// The error number of a call that is refused.
+const fn errno(number: i32) -> SeccompAction {
+    SeccompAction::Errno(number.unsigned_abs())
+}
+
+/// Confines the calling thread to a profile. A process in namespaces of its own has its own shared memory and queues.
+pub(super) fn apply(profile: Profile, own_namespaces: bool, report: &mut Report) -> Result<(), JailError> {
+    let lists = match profile {
+        Profile::Process => process::lists(own_namespaces),
+        Profile::WasmHost => host::lists(),
+        Profile::Compiler => compiler::lists(),
+    }
+    .map_err(JailError::Seccomp)?;
+    install(&guard()).map_err(JailError::Seccomp)?;
+    for list in lists {
+        compile(list).and_then(|program| install(&program)).map_err(JailError::Seccomp)?;
+    }
+    report.full(Enforcer::Seccomp, "opens no socket to any network or service");
+    let enforcer = if own_namespaces { Enforcer::Namespace } else { Enforcer::Seccomp };
+    report.full(enforcer, "shares no memory and no message queue with other programs");
+    match profile {
+        Profile::Process => {
+            report.full(Enforcer::Seccomp, "makes no dangerous system call (tracing, mounting, namespaces, io_uring, …)");
+            report.full(Enforcer::Seccomp, "marks no file set-user-id or set-group-id");
+        }
+        Profile::WasmHost => report.full(Enforcer::Seccomp, "makes only the system calls that a wasm host needs; executes no program"),
+        Profile::Compiler => report.full(Enforcer::Seccomp, "makes only the system calls that a compiler needs; opens no file"),
+    }
+    Ok(())
+}
+
+fn compile(list: List) -> Result<BpfProgram, SeccompError> {
+    let processor = std::env::consts::ARCH;
+    let arch = TargetArch::try_from(processor).map_err(|_| SeccompError::Processor(processor))?;
+    let filter = SeccompFilter::new(list.rules, list.off, list.on, arch).map_err(SeccompError::Build)?;
+    filter.try_into().map_err(SeccompError::Build)
+}
+
+fn install(program: &BpfProgram) -> Result<(), SeccompError> {
+    apply_filter(program).map_err(SeccompError::Install)
+}
+
+/// Ends the process at a call of the x32 convention: its numbers have a bit of their own, and pass by every list of names.
+///
+/// Other processors have no such numbers, so that the guard lets all of theirs pass.
+fn guard() -> BpfProgram {
+    // From linux/bpf_common.h, linux/seccomp.h and asm/unistd.h.
+    const LOAD_WORD: u16 = 0x20;
+    const JUMP_IF_AT_LEAST: u16 = 0x35;
+    const RETURN: u16 = 0x06;
+    const OFFSET_OF_NUMBER: u32 = 0;
+    const X32_BIT: u32 = 0x4000_0000;
+    let end = |action: SeccompAction| sock_filter { code: RETURN, jt: 0, jf: 0, k: action.into() };
+    vec![
+        sock_filter { code: LOAD_WORD, jt: 0, jf: 0, k: OFFSET_OF_NUMBER },
+        sock_filter { code: JUMP_IF_AT_LEAST, jt: 0, jf: 1, k: X32_BIT },
+        end(SeccompAction::KillProcess),
+        end(SeccompAction::Allow),
+    ]
+}

@@ -1,0 +1,208 @@
+//! The attacker: tries what it is told, from inside a jail, and prints how each attempt ended.
+
+use std::{
+    fs,
+    io::{self, ErrorKind},
+    path::Path,
+    process::ExitCode,
+};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags, openat},
+    net::{AddressFamily, SocketType},
+    process::{Pid, Signal},
+};
+
+/// Runs operations such as `read:/etc/shadow`; prints `read:/etc/shadow = EACCES`, or `= ok`.
+pub fn main(operations: &[&str]) -> ExitCode {
+    for operation in operations {
+        let (verb, rest) = operation.split_once(':').unwrap_or((operation, ""));
+        let outcome = match attempt(verb, rest) {
+            Ok(said) if said.is_empty() => "ok".to_owned(),
+            Ok(said) => said,
+            Err(error) => name(&error),
+        };
+        println!("{operation} = {outcome}");
+    }
+    ExitCode::SUCCESS
+}
+
+/// The kernel's name for an error.
+fn name(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EPERM) => "EPERM".into(),
+        Some(libc::EACCES) => "EACCES".into(),
+        Some(libc::ENOENT) => "ENOENT".into(),
+        Some(libc::EROFS) => "EROFS".into(),
+        Some(libc::EXDEV) => "EXDEV".into(),
+        Some(libc::ENOSYS) => "ENOSYS".into(),
+        Some(libc::ESRCH) => "ESRCH".into(),
+        Some(libc::EBADF) => "EBADF".into(),
+        Some(libc::EINVAL) => "EINVAL".into(),
+        Some(libc::EFBIG) => "EFBIG".into(),
+        _ => format!("{error}"),
+    }
+}
+
+fn pid(text: &str) -> Pid {
+    Pid::from_raw(text.parse().unwrap()).unwrap()
+}
+
+fn pair(text: &str) -> (&str, &str) {
+    text.split_once(':').unwrap()
+}
+
+fn done<T, E: Into<io::Error>>(result: Result<T, E>) -> io::Result<String> {
+    result.map(|_| String::new()).map_err(Into::into)
+}
+
+fn attempt(verb: &str, rest: &str) -> io::Result<String> {
+    match verb {
+        "read" => done(fs::read(rest)),
+        "list" => done(fs::read_dir(rest).map(Iterator::count)),
+        "cat" => fs::read_to_string(rest).map(|text| text.trim().replace('\n', "|")),
+        "write" => done(fs::write(rest, "attack")),
+        "append" => done(openat(CWD, rest, OFlags::WRONLY | OFlags::APPEND, Mode::empty())),
+        "truncate" => done(fs::OpenOptions::new().write(true).truncate(true).open(rest)),
+        "mkdir" => done(fs::create_dir(rest)),
+        "remove" => done(fs::remove_file(rest)),
+        "link" => done(fs::hard_link(pair(rest).0, pair(rest).1)),
+        "rename" => done(fs::rename(pair(rest).0, pair(rest).1)),
+        "symlink" => done(std::os::unix::fs::symlink(pair(rest).0, pair(rest).1)),
+        "mknod" => done(rustix::fs::mknodat(CWD, rest, rustix::fs::FileType::CharacterDevice, Mode::RUSR, rustix::fs::makedev(1, 3))),
+        "see" => done(fs::symlink_metadata(rest)),
+        "fill" => fill(rest),
+        "held" => done(rustix::io::fcntl_getfd(lazarus::unchecked::inherited_fd(rest.parse().unwrap())?)),
+        "descriptors" => Ok(descriptors()),
+        "env" => Ok(std::env::vars().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("|")),
+        "cwd" => std::env::current_dir().map(|dir| dir.display().to_string()),
+        "pid" => Ok(std::process::id().to_string()),
+        "threads" => Ok(std::thread::spawn(|| 7).join().unwrap().to_string()),
+        "exec" => std::process::Command::new(rest).output().map(|out| format!("exit {}", out.status.code().unwrap_or(-1))),
+        "wasm" => Ok(wasm(rest)),
+        "compile" => Ok((wasmtime::Engine::default().precompile_module(MODULE.as_bytes()).unwrap().len() > 1000).to_string()),
+        "tokio" => Ok(tokio_works()),
+        "replace" => Err(std::os::unix::process::CommandExt::exec(&mut std::process::Command::new(rest))),
+        _ => syscall(verb, rest),
+    }
+}
+
+/// Writes until it fails.
+fn fill(path: &str) -> io::Result<String> {
+    let mut file = fs::File::create(path)?;
+    let block = vec![7; 1 << 20];
+    for _ in 0..4096 {
+        io::Write::write_all(&mut file, &block)?;
+    }
+    Err(io::Error::other("never full"))
+}
+
+/// The descriptors beyond the standard streams that this process was started with.
+fn descriptors() -> String {
+    let held: Vec<String> = (3..1024).filter(|number| lazarus::unchecked::inherited_fd(*number).is_ok()).map(|n| n.to_string()).collect();
+    if held.is_empty() { "none".to_owned() } else { held.join("|") }
+}
+
+/// One function that returns, two that trap.
+const MODULE: &str = r#"(module (memory 1) (data (i32.const 0) "cell")
+    (func (export "return") (result i32) (i32.load8_u (i32.const 0)))
+    (func (export "trap") (result i32) (i32.load (i32.const 0x7fff0000)))
+    (func (export "deep") (result i32) (call 2)))"#;
+
+/// Compiles and runs a module in which one function returns and another traps, through a signal.
+fn wasm(function: &str) -> String {
+    let engine = wasmtime::Engine::default();
+    let module = wasmtime::Module::new(&engine, MODULE).unwrap();
+    let mut store = wasmtime::Store::new(&engine, ());
+    let instance = wasmtime::Instance::new(&mut store, &module, &[]).unwrap();
+    let called = instance.get_typed_func::<(), i32>(&mut store, function).unwrap().call(&mut store, ());
+    called.map_or_else(|error| error.downcast_ref::<wasmtime::Trap>().unwrap().to_string(), |value| value.to_string())
+}
+
+/// A timer, a pool thread and a pair of sockets on an event loop.
+fn tokio_works() -> String {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        let (mut a, mut b) = tokio::net::UnixStream::pair().unwrap();
+        let pooled = tokio::task::spawn_blocking(|| 7_u8).await.unwrap();
+        tokio::io::AsyncWriteExt::write_u8(&mut a, pooled).await.unwrap();
+        tokio::io::AsyncReadExt::read_u8(&mut b).await.unwrap().to_string()
+    })
+}
+
+/// Calls by number, with harmless arguments: those that are refused are refused before their arguments are looked at.
+fn syscall(verb: &str, rest: &str) -> io::Result<String> {
+    match verb {
+        "socket" => {
+            let family = match rest {
+                "inet" => AddressFamily::INET,
+                "inet6" => AddressFamily::INET6,
+                "netlink" => AddressFamily::NETLINK,
+                _ => AddressFamily::UNIX,
+            };
+            done(rustix::net::socket(family, SocketType::DGRAM, None))
+        }
+        "socketpair" => {
+            let kind = if rest == "dgram" { SocketType::DGRAM } else { SocketType::STREAM };
+            done(rustix::net::socketpair(AddressFamily::UNIX, kind, rustix::net::SocketFlags::CLOEXEC, None))
+        }
+        "signal" => done(rustix::process::test_kill_process(pid(rest))),
+        "kill" => done(rustix::process::kill_process(pid(rest), Signal::KILL)),
+        "mount" => done(rustix::mount::mount_bind("/", rest)),
+        "unmount" => done(rustix::mount::unmount(rest, rustix::mount::UnmountFlags::DETACH)),
+        "chroot" => done(rustix::process::chroot(rest)),
+        "unshare" => done(lazarus::unchecked::unshare(rustix::thread::UnshareFlags::NEWUSER)),
+        "setns" => done(
+            fs::File::open("/proc/self/ns/user")
+                .map(|ns| rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&ns), None))?,
+        ),
+        "sethostname" => done(rustix::system::sethostname(rest.as_bytes())),
+        "memory" => grow(rest),
+        "forks" => Ok(forks(rest)),
+        "exists" => Ok(Path::new(rest).exists().to_string()),
+        "raw" => raw(rest),
+        _ => panic!("no such operation: {verb}"),
+    }
+}
+
+/// Allocates and touches memory.
+fn grow(mib: &str) -> io::Result<String> {
+    let bytes = mib.parse::<usize>().unwrap() << 20;
+    let mut memory: Vec<u8> = Vec::new();
+    memory.try_reserve_exact(bytes).map_err(|_| io::Error::from(ErrorKind::OutOfMemory))?;
+    memory.resize(bytes, 1);
+    Ok(memory.len().to_string())
+}
+
+/// Starts processes that stay, until one cannot be started.
+fn forks(most: &str) -> String {
+    let mut children = Vec::new();
+    let most: usize = most.parse().unwrap();
+    while children.len() < most {
+        match std::process::Command::new("/bin/sleep").arg("1000").spawn() {
+            Ok(child) => children.push(child),
+            Err(_) => break,
+        }
+    }
+    let count = children.len();
+    for mut child in children {
+        let _ = child.kill().and_then(|()| child.wait());
+    }
+    if count == most { "all".to_owned() } else { "fewer".to_owned() }
+}
+
+/// A call by number, `raw:NUMBER:ARGUMENT:…`, for those that nothing wraps safely. Needs perl, whose `syscall` is what the shell lacks.
+fn raw(call: &str) -> io::Result<String> {
+    let script = format!("$r = syscall({}); print $r < 0 ? $!+0 : 0", call.replace(':', ","));
+    let output = std::process::Command::new("/usr/bin/perl")
+        .args(["-e", &script])
+        .stdin(std::process::Stdio::inherit())
+        .output()
+        .expect("perl is needed");
+    match String::from_utf8_lossy(&output.stdout).parse() {
+        Ok(0) => Ok(String::new()),
+        Ok(errno) => Err(io::Error::from_raw_os_error(errno)),
+        Err(_) => Ok(format!("{:?}", output.status)),
+    }
+}

@@ -1,0 +1,149 @@
+//! Machines that give less: simulated by a filter that every process from here on inherits.
+
+use std::{collections::BTreeMap, process::Command};
+
+use lazarus::{
+    backend::{
+        process::{ProcessOptions, SpawnError, spawn},
+        spawned::Containment,
+    },
+    jail::{
+        JailError,
+        cgroup::{self, Cgroup},
+        namespaces::NamespaceSupport,
+    },
+    policy::{Access, ByteSize, Enforcer, Extent},
+};
+use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
+
+use crate::{
+    Case,
+    fixture::{LONG, World, live, namespaces, no_namespaces, program, until_ready},
+    profiles::confined,
+};
+
+pub const CASES: &[Case] = &[
+    ("without_landlock_nothing_runs_unless_accepted", no_landlock),
+    ("without_namespaces_agents_are_tied_down_otherwise", no_namespaces_given),
+    ("a_mount_elsewhere_needs_a_namespace", mount_elsewhere),
+    ("control_groups_hold_what_rlimits_cannot", control_groups),
+];
+
+/// What is run on a lesser machine, by those above.
+pub const INNER: &[Case] = &[("without_landlock", inner_no_landlock), ("without_namespaces", inner_no_namespaces)];
+
+/// Makes system calls "not exist", or be forbidden, for this process and all that it starts.
+pub fn deny(what: &str) {
+    let (numbers, errno) = match what {
+        "landlock" => (vec![libc::SYS_landlock_create_ruleset], libc::ENOSYS),
+        "namespaces" => (vec![libc::SYS_unshare], libc::EPERM),
+        _ => panic!("no such filter: {what}"),
+    };
+    let rules: BTreeMap<_, _> = numbers.into_iter().map(|number| (number, Vec::new())).collect();
+    let arch = TargetArch::try_from(std::env::consts::ARCH).unwrap();
+    let denied = SeccompAction::Errno(errno.unsigned_abs());
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, arch).unwrap();
+    let program: BpfProgram = filter.try_into().unwrap();
+    apply_filter(&program).unwrap();
+}
+
+/// Runs a case of this program on a lesser machine.
+fn under(filter: &str, case: &str) {
+    let output = Command::new(program()).args(["under", filter, case]).output().unwrap();
+    assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+}
+
+fn no_landlock() {
+    under("landlock", "without_landlock");
+}
+
+fn inner_no_landlock() {
+    let life = World::new().run(&["true"]);
+    assert!(life.refused.as_deref().is_some_and(|message| message.contains("no Landlock")), "{life:?}");
+    assert!(!life.ready && life.report.is_none());
+    let mut world = World::new();
+    world.policy.accept_degraded = true;
+    let life = world.run(&["true"]);
+    assert!(life.ready, "{life:?}");
+    let report = life.report.unwrap();
+    assert!(report.is_degraded());
+    assert!(report.entries().iter().any(|entry| entry.enforcer == Enforcer::Landlock && matches!(entry.extent, Extent::None { .. })));
+    // What is not Landlock's holds all the same.
+    world.expect(&[("EACCES", "socket:inet".to_owned()), ("EPERM", "mount:/tmp".to_owned()), ("EROFS", "write:/usr/attack".to_owned())]);
+    assert!(confined(&["no-landlock", "/"]).status.success());
+    assert!(confined(&["degraded", "/"]).status.success());
+}
+
+fn no_namespaces_given() {
+    under("namespaces", "without_namespaces");
+}
+
+fn inner_no_namespaces() {
+    let world = World::new();
+    let spawned = world.spawn(&["sleep", "1000"]);
+    let report = until_ready(&spawned);
+    // Root finds out when it tries; an ordinary user at the start.
+    assert!(rustix::process::geteuid().is_root() || matches!(namespaces(), NamespaceSupport::None { .. }));
+    assert_eq!(spawned.containment(), Containment::Subreaper);
+    let partial = |promise: &str| {
+        let entry = report.entries().iter().find(|entry| entry.promise.contains(promise)).unwrap();
+        matches!(&entry.extent, Extent::Partial { because } if because.contains("namespace"))
+    };
+    assert!(partial("leaves no process behind") && partial("sees no file"), "{report:?}");
+}
+
+fn mount_elsewhere() {
+    let mut world = World::new();
+    world.namespaces = no_namespaces();
+    let own_path = world.path("ro");
+    world.mount("ro", &own_path, Access::Ro);
+    world.expect(&[("ok", format!("read:{own_path}/file")), ("EACCES", format!("write:{own_path}/file"))]);
+    world.mount("rw", "/elsewhere", Access::Rw);
+    let refused = |world: &World| spawn(&world.launch(&["true"]), &world.options()).err();
+    assert!(matches!(refused(&world), Some(SpawnError::Jail(JailError::MountNeedsNamespace { .. }))));
+    world.policy.mounts.pop();
+    // Read-only below the writable home: only a mount can do that.
+    let inside = world.path("home/workspace");
+    world.mount("home/workspace", &inside, Access::Ro);
+    assert!(matches!(refused(&world), Some(SpawnError::Jail(JailError::MountNeedsNamespace { .. }))));
+}
+
+fn control_groups() {
+    let cell = "laz-0011aabb".parse().unwrap();
+    let mut world = World::new();
+    world.policy.limits.memory = ByteSize::mib(64);
+    world.policy.limits.processes = 40.try_into().unwrap();
+    let group = match Cgroup::create(&cell, &"probe".parse().unwrap(), &world.policy.limits) {
+        Ok(group) => std::sync::Arc::new(group),
+        Err(error) => {
+            // An ordinary user has none here; then the limits fall to rlimits, and the report says so.
+            assert!(!rustix::process::geteuid().is_root(), "{error}");
+            let report = live(world.spawn(&["true"])).report.unwrap();
+            assert!(report.entries().iter().any(|entry| entry.enforcer == Enforcer::Rlimit && entry.promise.contains("of memory")));
+            let exe = program().display().to_string();
+            let life = world.run(&[&exe, "probe", "forks:4"]);
+            assert!(life.stdout.contains("= all"), "{life:?}");
+            assert!(world.run(&[&exe, "probe", "forks:60"]).stdout.contains("= fewer"));
+            return;
+        }
+    };
+    let options = ProcessOptions { namespaces: namespaces(), cgroup: Some(std::sync::Arc::clone(&group)) };
+    let exe = program().display().to_string();
+    let run = |operation: &str| live(spawn(&world.launch(&[&exe, "probe", operation]), &options).unwrap());
+    let life = run("forks:4");
+    assert!(life.stdout.contains("= all"), "{life:?}");
+    let report = life.report.unwrap();
+    let held: Vec<_> = report.entries().iter().filter(|entry| entry.enforcer == Enforcer::Cgroup).collect();
+    assert!(held.len() == 2 && held.iter().all(|entry| entry.extent == Extent::Full), "{report:?}");
+    assert!(run("forks:60").stdout.contains("= fewer"));
+    assert_eq!(run("memory:200").end, Some(lazarus::backend::protocol::End::Signalled { signal: libc::SIGKILL }));
+    assert!(run("memory:16").stdout.contains("= 16777216"));
+    let mut spawned = spawn(&world.launch(&["sleep", "1000"]), &options).unwrap();
+    until_ready(&spawned);
+    assert!(!cgroup::leftovers(&cell).is_empty());
+    group.kill(LONG).unwrap();
+    assert!(spawned.reap(LONG).unwrap().is_some());
+    drop((spawned, options));
+    std::sync::Arc::into_inner(group).expect("the last owner").remove().unwrap();
+    assert_eq!(cgroup::leftovers(&cell), Vec::<std::path::PathBuf>::new());
+}

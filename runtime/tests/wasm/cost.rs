@@ -1,0 +1,84 @@
+//! What a host costs: time to its first word, memory, and CPU while nothing happens.
+
+use std::time::{Duration, Instant};
+
+use lazarus::backend::wasm::KEEPER_WAT;
+
+use crate::{
+    Case,
+    fixture::{Host, LONG, launch, run},
+    wat,
+};
+
+pub const CASES: &[Case] = &[
+    ("a_host_with_a_small_guest_is_small", a_host_with_a_small_guest_is_small),
+    ("an_idle_host_uses_no_cpu", an_idle_host_uses_no_cpu),
+    ("a_cached_hello_is_quick", a_cached_hello_is_quick),
+];
+
+/// Private memory of a process, in KiB.
+fn private_kib(pid: u32) -> u64 {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap();
+    let field = |name: &str| {
+        let line = rollup.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap()
+    };
+    field("Private_Clean:") + field("Private_Dirty:")
+}
+
+fn a_host_with_a_small_guest_is_small() {
+    let source = wat::start(wat::UNTIL_EOF);
+    // Two, so that what both share of the program is not counted as private.
+    let mut hosts = [(); 2].map(|()| Host::start(&[launch("small", &source)]));
+    for host in &mut hosts {
+        host.until_ready("small");
+    }
+    std::thread::sleep(Duration::from_millis(50));
+    let kib = private_kib(hosts[0].spawned.process.pid);
+    println!("    private memory with a small guest: {kib} KiB");
+    assert!(kib <= 8 * 1024, "{kib} KiB");
+    for host in hosts {
+        host.close(None, LONG);
+        host.finish();
+    }
+}
+
+fn an_idle_host_uses_no_cpu() {
+    let mut host = Host::start(&[launch("reader", &wat::start(wat::UNTIL_EOF))]);
+    host.until_ready("reader");
+    std::thread::sleep(Duration::from_millis(100));
+    let switches = |pid| {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        let of = |status: String| {
+            status.lines().filter_map(|l| l.split_once("ctxt_switches:")).filter_map(|(_, n)| n.trim().parse::<u64>().ok()).sum::<u64>()
+        };
+        tasks.map(|task| of(std::fs::read_to_string(task.unwrap().path().join("status")).unwrap())).sum::<u64>()
+    };
+    let pid = host.spawned.process.pid;
+    let before = switches(pid);
+    std::thread::sleep(Duration::from_secs(1));
+    let woken = switches(pid) - before;
+    assert!(woken <= 2, "woken {woken} times in a second");
+    host.close(None, LONG);
+    host.finish();
+}
+
+fn a_cached_hello_is_quick() {
+    for (name, source) in [("module", wat::hello("hello\n", 0)), ("component", wat::component_hello("hello\n", false))] {
+        let launch = launch("hello", &source);
+        let mut times: Vec<_> = (0..10)
+            .map(|_| {
+                let since = Instant::now();
+                assert_eq!(run(launch.clone()).stdout, b"hello\n");
+                since.elapsed()
+            })
+            .collect();
+        times.sort();
+        println!("    {name}: spawned, run and ended in {:?} (median; unoptimised)", times[times.len() / 2]);
+        assert!(times[0] < Duration::from_secs(1));
+    }
+    let mut keeper = Host::start(&[launch("keeper", KEEPER_WAT)]);
+    keeper.until_ready("keeper");
+    keeper.close(None, LONG);
+    keeper.finish();
+}
