@@ -1,0 +1,334 @@
+//! What can be typed: the command line as clap knows it. Values are parsed here, and decided nowhere here.
+
+use std::{path::PathBuf, str::FromStr, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::{
+    cell::{AgentName, BackendKind, Identity, OnExpire, ProjectName, Role, parse_team},
+    policy::{Mount, parse_duration, parse_ttl},
+};
+
+/// Runs AI agents in cells: processes and WASI programs behind one lifecycle.
+#[derive(Debug, Parser)]
+#[command(name = "lazarus", version, about, disable_help_subcommand = true, after_help = AFTER_HELP)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command; without one, `status`.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+const AFTER_HELP: &str = "Exit codes: 0 done, 1 refused or failed, 2 usage, 3 not found, 125 Lazarus itself failed; \
+`run` passes the program's own code through.";
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Where cells, agents and the registry live [default: $XDG_DATA_HOME/lazarus]
+    #[arg(long, global = true, env = "LAZARUS_ROOT", value_name = "DIR", hide_env = true)]
+    pub root: Option<PathBuf>,
+    /// Print exactly one JSON object
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Who gives the command [default: human:<login name>]
+    #[arg(long = "as", global = true, env = "LAZARUS_IDENTITY", value_name = "IDENTITY", hide_env = true, value_parser = plain::<Identity>)]
+    pub identity: Option<Identity>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start an agent in a new cell
+    Summon {
+        /// The agent: a definition's name, or any name for the built-in keeper or a program named here
+        #[arg(value_parser = plain::<AgentName>)]
+        agent: AgentName,
+        /// The project that the cell is for
+        #[arg(value_parser = plain::<ProjectName>)]
+        project: ProjectName,
+        /// Everything else that can be asked for
+        #[command(flatten)]
+        options: Box<SummonOptions>,
+    },
+    /// Start several agents in one new cell, each with its own home
+    Team {
+        /// The agents, joined with '+': scribe+critic+courier
+        #[arg(value_parser = parse_team_arg)]
+        agents: Team,
+        /// The project that the cell is for
+        #[arg(value_parser = plain::<ProjectName>)]
+        project: ProjectName,
+        /// Everything else that can be asked for
+        #[command(flatten)]
+        options: Box<SummonOptions>,
+    },
+    /// Let somebody into a cell; an agent or bot that has a definition is started in it
+    Invite {
+        /// The cell
+        cell: String,
+        /// Who: agent:NAME, bot:NAME or human:NAME
+        #[arg(value_parser = plain::<Identity>)]
+        guest: Identity,
+        /// As what: executor, observer, director or auditor
+        #[arg(value_parser = plain::<Role>)]
+        role: Role,
+    },
+    /// Show the cells that are not over, or one cell
+    Status {
+        /// One cell
+        cell: Option<String>,
+        /// Closed and destroyed cells too
+        #[arg(long, conflicts_with = "cell")]
+        all: bool,
+    },
+    /// End a cell's agents gracefully; its home stays
+    Close {
+        /// The cell
+        cell: String,
+        /// How long the agents may take to end by themselves
+        #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
+        grace: Duration,
+        /// Return as soon as the agents were told
+        #[arg(long)]
+        no_wait: bool,
+    },
+    /// End a cell's agents forcefully and remove everything it had
+    Destroy {
+        /// The cell
+        cell: String,
+    },
+    /// Run a program in a throwaway cell, in the foreground
+    Run {
+        /// An agent's name or a WebAssembly file; left out where a COMMAND follows `--`
+        target: Option<String>,
+        /// End the program after this time
+        #[arg(long, value_parser = ttl, value_name = "TIME")]
+        timeout: Option<Duration>,
+        /// Give it nothing but what this command line names: no home, no variables, mounts in the order given, for WebAssembly
+        /// also at / (a process still reads the system's own programs)
+        #[arg(long)]
+        bare: bool,
+        /// The project that the cell is for
+        #[arg(long, default_value = "run", value_parser = plain::<ProjectName>)]
+        project: ProjectName,
+        /// Everything else that can be asked for
+        #[command(flatten)]
+        options: Box<SummonOptions>,
+    },
+    /// Print what a cell's agents wrote
+    Logs {
+        /// The cell
+        cell: String,
+        /// One agent of it
+        agent: Option<AgentName>,
+        /// Go on printing until the cell is over
+        #[arg(short, long)]
+        follow: bool,
+        /// Only the last lines
+        #[arg(short = 'n', long, value_name = "COUNT")]
+        lines: Option<usize>,
+        /// When each line was written
+        #[arg(short, long)]
+        timestamps: bool,
+    },
+    /// Give a cell more time
+    Extend {
+        /// The cell
+        cell: String,
+        /// The time to add: 30m, 2h, 1d; a bare number counts minutes
+        #[arg(value_parser = ttl, value_name = "TIME")]
+        by: Duration,
+    },
+    /// Record what ended unseen, and end what outlived its time
+    Sweep,
+    /// Show what an agent would be granted, or what a cell was granted and who enforces it
+    Explain {
+        /// An agent's name or a cell's id
+        subject: String,
+    },
+    /// Manage agent definitions
+    #[command(subcommand)]
+    Agent(AgentCommand),
+    /// Check the audit chain
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Print a completion script
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// The commands of `lazarus agent`.
+#[derive(Debug, Subcommand)]
+pub enum AgentCommand {
+    /// Install an agent definition, with its component
+    Add {
+        /// The agent.toml
+        file: PathBuf,
+        /// Replace the installed definition of the same name
+        #[arg(long)]
+        replace: bool,
+    },
+    /// List the installed definitions
+    List,
+    /// Show one definition
+    Show {
+        /// Its name
+        name: AgentName,
+    },
+    /// Remove a definition; cells that run it go on
+    Remove {
+        /// Its name
+        name: AgentName,
+    },
+}
+
+/// The commands of `lazarus audit`.
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Recompute the chain; names the first row that was changed, if any
+    Verify,
+}
+
+/// What `summon`, `team` and `run` have in common.
+#[derive(Debug, Args, Default)]
+pub struct SummonOptions {
+    /// process or wasm [default: what the agent's definition or program implies, else process]
+    #[arg(long, value_parser = plain::<BackendKind>)]
+    pub backend: Option<BackendKind>,
+    /// Time to live: 60m, 2h, 1d; a bare number counts minutes [default: 60m, for a team 120m]
+    #[arg(long, value_parser = ttl, value_name = "TIME")]
+    pub ttl: Option<Duration>,
+    /// What happens when the time to live is over [default: close]
+    #[arg(long, value_name = "WHAT")]
+    pub on_expire: Option<OnExpireArg>,
+    /// Who owns the cell [default: who gives the command]
+    #[arg(long, value_name = "IDENTITY", value_parser = plain::<Identity>)]
+    pub owner: Option<Identity>,
+    /// A WebAssembly program to run: a component or a preview 1 module (binary or text)
+    #[arg(long, value_name = "FILE")]
+    pub component: Option<PathBuf>,
+    /// A variable for the agent; may be given often
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_variable)]
+    pub env: Vec<(String, String)>,
+    /// A directory of this machine for the agent, read-only unless it ends in :rw; may be given often
+    #[arg(long, value_name = "HOST:GUEST[:ro|rw]", value_parser = plain::<Mount>)]
+    pub mount: Vec<Mount>,
+    /// A path that a process agent may read and execute from, beyond the system's own; may be given often
+    #[arg(long, value_name = "PATH")]
+    pub read: Vec<PathBuf>,
+    /// Go on where this machine's kernel cannot enforce everything; recorded with the cell
+    #[arg(long)]
+    pub accept_degraded: bool,
+    /// Limits
+    #[command(flatten)]
+    pub limits: LimitOptions,
+    /// A command to run, or the arguments of the component
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+macro_rules! limit_options {
+    ($($(#[$doc:meta])* $field:ident = $name:literal, $value:literal;)*) => {
+        /// Limits as the command line names them; the same names stand in agent.toml.
+        #[derive(Debug, Args, Default)]
+        #[command(next_help_heading = "Limits")]
+        pub struct LimitOptions {
+            $($(#[$doc])* #[arg(long = $name, value_name = $value)] pub $field: Option<String>,)*
+        }
+
+        impl LimitOptions {
+            /// The limits that were given, by name.
+            pub fn given(&self) -> Vec<(String, String)> {
+                [$(($name, &self.$field),)*]
+                    .into_iter()
+                    .filter_map(|(name, value)| value.clone().map(|value| (name.to_owned(), value)))
+                    .collect()
+            }
+        }
+    };
+}
+
+limit_options! {
+    /// Memory of the agent
+    memory = "memory", "SIZE";
+    /// CPU time of one run
+    cpu = "cpu", "TIME";
+    /// Bytes below the agent's home
+    home = "home", "SIZE";
+    /// Bytes of log kept
+    log = "log", "SIZE";
+    /// Open descriptors
+    open_files = "open-files", "COUNT";
+    /// Processes and threads (process agents)
+    processes = "processes", "COUNT";
+    /// Stack (wasm)
+    stack = "stack", "SIZE";
+    /// Elements of all tables (wasm)
+    table_elements = "table-elements", "COUNT";
+    /// Core instances, memories and tables, each (wasm)
+    instances = "instances", "COUNT";
+    /// Bytes that one host call may allocate (wasm)
+    hostcall = "hostcall", "SIZE";
+    /// Random bytes a call (wasm)
+    random = "random", "SIZE";
+}
+
+/// What happens at the end of a time to live, as clap lists it.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum OnExpireArg {
+    /// The cell is closed; its home stays
+    Close,
+    /// The cell is destroyed
+    Destroy,
+    /// The cell is kept, and shown as expired
+    Keep,
+}
+
+impl From<OnExpireArg> for OnExpire {
+    fn from(given: OnExpireArg) -> Self {
+        match given {
+            OnExpireArg::Close => Self::Close,
+            OnExpireArg::Destroy => Self::Destroy,
+            OnExpireArg::Keep => Self::Keep,
+        }
+    }
+}
+
+/// A team as one argument.
+#[derive(Debug, Clone)]
+pub struct Team(pub Vec<AgentName>);
+
+/// What clap shows behind "invalid value … for …": only the part of a message that says what would be accepted, since it names
+/// the value itself.
+fn said<T, E: std::fmt::Display>(parsed: Result<T, E>) -> Result<T, String> {
+    parsed.map_err(|error| {
+        let message = error.to_string();
+        message.rsplit_once(": ").map_or_else(|| message.clone(), |(_, accepted)| accepted.to_owned())
+    })
+}
+
+fn plain<T: FromStr<Err: std::fmt::Display>>(given: &str) -> Result<T, String> {
+    said(given.parse())
+}
+
+fn duration(given: &str) -> Result<Duration, String> {
+    said(parse_duration(given))
+}
+
+fn ttl(given: &str) -> Result<Duration, String> {
+    said(parse_ttl(given))
+}
+
+fn parse_team_arg(given: &str) -> Result<Team, String> {
+    said(parse_team(given).map(Team))
+}
+
+fn parse_variable(given: &str) -> Result<(String, String), String> {
+    let (name, value) = given.split_once('=').ok_or_else(|| "write NAME=VALUE".to_owned())?;
+    Ok((name.to_owned(), value.to_owned()))
+}

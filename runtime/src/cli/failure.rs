@@ -1,0 +1,109 @@
+//! What goes wrong, as one line with a hint, and as an exit code of the documented table.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use crate::{
+    home::ambient::RootError,
+    operator::{Error, Kind},
+};
+
+/// Refused, or failed in a way that the operator can change.
+pub const REFUSED: u8 = 1;
+/// The command line says something that cannot be meant.
+pub const USAGE: u8 = 2;
+/// What was named is not there.
+pub const NOT_FOUND: u8 = 3;
+/// Lazarus itself, or the machine under it, failed.
+pub const INTERNAL: u8 = 125;
+
+/// A failed command: what happened, and what to do about it.
+#[derive(Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub code: u8,
+    /// One line: the object, and the cause behind a colon.
+    pub message: String,
+    /// What to do, where there is something to do.
+    pub hint: Option<String>,
+}
+
+/// The envelope of a failed command.
+#[derive(Serialize)]
+struct Envelope<'a> {
+    success: bool,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<&'a str>,
+    exit_code: u8,
+}
+
+impl Failure {
+    /// A failure with a code and a message.
+    pub fn new(code: u8, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None }
+    }
+
+    /// The JSON envelope, as one line.
+    pub fn json(&self) -> String {
+        let envelope = Envelope { success: false, message: &self.message, hint: self.hint.as_deref(), exit_code: self.code };
+        serde_json::to_string(&envelope).unwrap_or_else(|_| r#"{"success":false}"#.to_owned())
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let code = match error.kind() {
+            Kind::Refused => REFUSED,
+            Kind::Usage => USAGE,
+            Kind::NotFound => NOT_FOUND,
+            Kind::Internal => INTERNAL,
+        };
+        Self { code, message: chain(&error), hint: hint(&error) }
+    }
+}
+
+/// An error and its causes, each after a colon; a cause that its effect already quotes is left out.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    crate::cell::text::one_line(&text, 2000)
+}
+
+fn hint(error: &Error) -> Option<String> {
+    let text = match error {
+        Error::CellNotFound(_) => "`lazarus status --all` lists every cell".to_owned(),
+        Error::AgentNotFound(_) => "`lazarus agent list` lists the definitions; `lazarus agent add FILE` installs one".to_owned(),
+        Error::NotReady { cell, .. } => format!("`lazarus destroy {cell}` puts the record away"),
+        Error::Root(RootError::Nowhere) => "name a root with --root or LAZARUS_ROOT".to_owned(),
+        _ => return None,
+    };
+    Some(text)
+}
+
+/// A command line that clap refused, or `--help` and `--version`, which it answers itself.
+pub fn usage(error: &clap::Error, json: bool) -> ExitCode {
+    if !error.use_stderr() {
+        // A reader that went away has what it wanted.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if json {
+        let rendered = error.render().to_string();
+        let first = rendered.lines().take_while(|line| !line.is_empty()).flat_map(str::split_whitespace).collect::<Vec<_>>().join(" ");
+        let message = first.trim_start_matches("error: ").trim().to_owned();
+        println!("{}", Failure::new(USAGE, crate::cell::text::one_line(&message, 500)).json());
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(USAGE)
+}

@@ -1,0 +1,185 @@
+//! Destroying: kill, verify that nothing lives, remove, verify that nothing is left, then the tombstone and the receipt.
+
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use super::{Error, Operator, teardown};
+use crate::{
+    audit::Action,
+    cell::{CellId, CloseReason, Event, FailReason, Identity, Receipt, Record, State},
+    failpoint::{self, Point},
+    home::{Lease, LeaseError, Removed},
+    registry::RegistryError,
+};
+
+/// How long somebody else's lease on the cell is waited for: a warden that is just ending, or another teardown.
+const LEASE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// What destroying did.
+#[derive(Debug, Clone, Serialize)]
+pub struct Destroyed {
+    /// The cell.
+    pub cell_id: CellId,
+    /// `Destroyed {cell} by {who}`.
+    pub message: String,
+    /// What was ended and removed. Of a cell that was destroyed before: what that teardown did.
+    pub receipt: Receipt,
+}
+
+impl Operator {
+    /// Destroys a cell. A cell that is destroyed already is success: there is nothing to do.
+    ///
+    /// # Errors
+    /// No such cell, no right to, something that still lives or lies there.
+    pub fn destroy(&mut self, cell: &str) -> Result<Destroyed, Error> {
+        let record = self.swept_cell(cell)?;
+        let id = record.proposal.cell_id.clone();
+        if let State::Destroyed { by, receipt } = record.state {
+            return Ok(Destroyed { message: format!("Destroyed {id} by {by}"), cell_id: id, receipt });
+        }
+        self.must_lead(&record, "destroy", Action::Destroy)?;
+        let detail = format!("state {}", record.state.name());
+        match self.note_intent(Action::Destroy, &id, &detail) {
+            // An agent may have filled the disk; this is how it is emptied again.
+            Err(Error::Registry(RegistryError::Full { .. })) if self.root.spend_reserve() => {
+                self.note_intent(Action::Destroy, &id, &detail)?;
+            }
+            noted => noted?,
+        }
+        failpoint::hit(Point::DestroyIntent);
+        let by = self.actor.clone();
+        let destroyed = self.tear_down(&record, &by);
+        if destroyed.is_ok() {
+            // There is room again, or there was; where there still is none, the next command tries.
+            let _ = self.root.keep_reserve();
+        }
+        if let Err(error) = &destroyed {
+            self.note_failed(Action::Destroy, &id, &error.to_string())?;
+        }
+        destroyed
+    }
+
+    /// Tears a cell down, whatever state it is in, on behalf of `by`.
+    pub(super) fn tear_down(&mut self, record: &Record, by: &Identity) -> Result<Destroyed, Error> {
+        let id = record.proposal.cell_id.clone();
+        let record = self.past_proposed(record)?;
+        let runs = self.registry.runs(&id)?;
+        let processes_ended = teardown::end_everything(&self.root, &record, &runs, by)?;
+        failpoint::hit(Point::DestroyEnded);
+        self.settle(&id, by)?;
+        self.remove_and_bury(&record, by, processes_ended)
+    }
+
+    /// Removes everything of a cell in which nothing lives, verifies it, and writes the tombstone with the receipt.
+    pub(super) fn remove_and_bury(&mut self, record: &Record, by: &Identity, processes_ended: u32) -> Result<Destroyed, Error> {
+        let id = record.proposal.cell_id.clone();
+        let removed = match self.remove_leased(record)? {
+            Removal::Done(removed) => removed,
+            Removal::ByAnother(destroyed) => return Ok(destroyed),
+        };
+        failpoint::hit(Point::DestroyRemoved);
+        let receipt = Receipt {
+            processes_ended,
+            processes_alive: 0,
+            files_removed: removed.files,
+            directories_removed: removed.dirs,
+            bytes_removed: removed.bytes,
+            remained: removed.remained,
+        };
+        if let Some(first) = receipt.remained.first() {
+            let what = format!("{} of its files remain, the first is {first}", receipt.remained.len());
+            return Err(Error::NotDestroyed { cell: id, what });
+        }
+        let event = Event::Destroy { by: by.clone(), receipt: receipt.clone() };
+        self.registry.transition(&id, event, &by.to_string(), Default::default())?;
+        failpoint::hit(Point::DestroyDone);
+        Ok(Destroyed { message: format!("Destroyed {id} by {by}"), cell_id: id, receipt })
+    }
+
+    /// Waits for a cell that is just being made: its summoner and its warden decide what becomes of it.
+    fn past_proposed(&mut self, record: &Record) -> Result<Record, Error> {
+        let id = &record.proposal.cell_id;
+        let deadline = Instant::now() + LEASE_PATIENCE;
+        loop {
+            let record = self.swept_cell(id.as_str())?;
+            if !matches!(record.state, State::Proposed) {
+                return Ok(record);
+            }
+            if Instant::now() >= deadline {
+                let what = "it is still being summoned; try again when that command has ended".to_owned();
+                return Err(Error::NotDestroyed { cell: id.clone(), what });
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Brings a cell in which nothing lives to `closed` or `failed`, if its warden has not done so.
+    fn settle(&mut self, id: &CellId, by: &Identity) -> Result<(), Error> {
+        let actor = by.to_string();
+        let reason = CloseReason::Asked { by: by.clone() };
+        // Somebody else may settle it at the same time: then there is less to do here.
+        for _ in 0..8 {
+            let record = self.swept_cell(id.as_str())?;
+            let event = match record.state {
+                State::Proposed => Event::Fail(FailReason::SummonerDied),
+                State::Active | State::Idle => Event::Close(reason.clone()),
+                State::Closing { .. } => Event::Ended,
+                State::Closed { .. } | State::Failed { .. } | State::Destroyed { .. } => return Ok(()),
+            };
+            match self.registry.transition(id, event, &actor, Default::default()) {
+                Ok(_) => {}
+                Err(error) if error.is_overtaken() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::NotDestroyed { cell: id.clone(), what: "others keep changing it; try again".into() })
+    }
+
+    fn remove_leased(&mut self, record: &Record) -> Result<Removal, Error> {
+        let id = &record.proposal.cell_id;
+        let lease = match self.root.cell(id)? {
+            None => None,
+            Some(dir) => match Lease::take_within(&dir, record.generation, LEASE_PATIENCE) {
+                Ok(lease) => Some(lease),
+                // Its directory was removed while this waited, or has lost its parts to a teardown that was cut short.
+                Err(LeaseError::Gone) => None,
+                Err(LeaseError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => None,
+                Err(error) => return Err(error.into()),
+            },
+        };
+        if lease.is_none()
+            && let Some(done) = self.destroyed_by_another(id)?
+        {
+            return Ok(Removal::ByAnother(done));
+        }
+        let removed = self.root.remove_cell(id);
+        drop(lease);
+        Ok(Removal::Done(removed))
+    }
+
+    /// Where the directory is gone: gives another teardown the time to write its tombstone, so that its receipt stands.
+    fn destroyed_by_another(&mut self, id: &CellId) -> Result<Option<Destroyed>, Error> {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < deadline {
+            let record = self.registry.cell(id)?.ok_or_else(|| Error::CellNotFound(id.to_string()))?;
+            if let State::Destroyed { by, receipt } = record.state {
+                return Ok(Some(Destroyed { message: format!("Destroyed {id} by {by}"), cell_id: id.clone(), receipt }));
+            }
+            // Without a directory from the start there is nobody to wait for.
+            if matches!(record.state, State::Failed { .. }) {
+                return Ok(None);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(None)
+    }
+}
+
+/// What became of a cell's directory.
+enum Removal {
+    /// It was removed here.
+    Done(Removed),
+    /// Another teardown was faster.
+    ByAnother(Destroyed),
+}

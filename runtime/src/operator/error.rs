@@ -1,0 +1,296 @@
+//! Why a command did not do what it was asked for.
+
+use std::{io, path::PathBuf};
+
+use crate::{
+    agent::{AgentError, ResolveError},
+    backend::wasm::CacheError,
+    cell::{AgentName, BackendKind, CellId, Identity, NameError, Refusal},
+    home::{LayoutError, LeaseError, SourceError, ambient::RootError},
+    registry::RegistryError,
+    warden::WardenError,
+};
+
+/// What kind of failure it is: decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Refused, or failed in a way that the operator can change: exit code 1.
+    Refused,
+    /// The command line says something that cannot be meant: exit code 2.
+    Usage,
+    /// What was named is not there: exit code 3.
+    NotFound,
+    /// Lazarus itself, or the machine under it, failed: exit code 125.
+    Internal,
+}
+
+/// Why a command did not do what it was asked for. The message is a sentence for the operator; the cause is the source.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No such cell.
+    #[error("Cell {0} not found")]
+    CellNotFound(String),
+    /// No such agent definition.
+    #[error("Agent {0} not found")]
+    AgentNotFound(AgentName),
+    /// No such agent in the cell.
+    #[error("Cell {cell} has no agent {agent}")]
+    NoSuchAgent {
+        /// The cell.
+        cell: CellId,
+        /// The agent.
+        agent: AgentName,
+    },
+    /// The cell takes no members now.
+    #[error("Cell {cell} is not accepting invites (state={state})")]
+    NotAcceptingInvites {
+        /// The cell.
+        cell: CellId,
+        /// Its state, or `expired`.
+        state: String,
+    },
+    /// Somebody is a member already.
+    #[error("{guest} is already a member of {cell}")]
+    AlreadyMember {
+        /// Who.
+        guest: Identity,
+        /// The cell.
+        cell: CellId,
+    },
+    /// Somebody may not do that.
+    #[error("{who} may not {what} {cell}: only its owner, a director of it, or the operator may")]
+    NotAllowed {
+        /// Who.
+        who: Identity,
+        /// "invite to", "close", …
+        what: &'static str,
+        /// The cell.
+        cell: CellId,
+    },
+    /// The cell's state does not allow it.
+    #[error("Cell {cell} {refusal}")]
+    State {
+        /// The cell.
+        cell: CellId,
+        /// What was asked, and the state.
+        refusal: Refusal,
+    },
+    /// The cell did not become active.
+    #[error("Cell {cell} failed: {message}")]
+    NotReady {
+        /// The cell, whose row says the same.
+        cell: CellId,
+        /// The agent's or the backend's own words.
+        message: String,
+    },
+    /// A program did not start; its throwaway cell is gone.
+    #[error("Cell {cell} failed: {message}")]
+    NotRun {
+        /// The cell, which is destroyed.
+        cell: CellId,
+        /// The program's or the backend's own words.
+        message: String,
+    },
+    /// The cell's warden refused something.
+    #[error("Cell {cell}: {message}")]
+    WardenRefused {
+        /// The cell.
+        cell: CellId,
+        /// Why.
+        message: String,
+    },
+    /// The cell's warden lives and does not answer.
+    #[error("the warden of {cell} does not answer; `lazarus destroy {cell}` ends it")]
+    WardenSilent {
+        /// The cell.
+        cell: CellId,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// After a teardown something still lives or lies there.
+    #[error("Cell {cell} is not destroyed: {what}")]
+    NotDestroyed {
+        /// The cell.
+        cell: CellId,
+        /// What is left.
+        what: String,
+    },
+    /// Options that exclude each other.
+    #[error("{0}")]
+    Contradiction(&'static str),
+    /// The backend that was asked for is not the one that the agent needs.
+    #[error("agent {agent} runs on the {needs} backend; leave --backend {asked} out, or give another agent")]
+    WrongBackend {
+        /// The agent.
+        agent: AgentName,
+        /// What its definition or program needs.
+        needs: BackendKind,
+        /// What was asked for.
+        asked: BackendKind,
+    },
+    /// Members of one team that need different backends.
+    #[error("a team runs on one backend: {first} needs {first_needs}, {second} needs {second_needs}")]
+    MixedTeam {
+        /// An agent.
+        first: AgentName,
+        /// What it needs.
+        first_needs: BackendKind,
+        /// Another agent.
+        second: AgentName,
+        /// What that needs.
+        second_needs: BackendKind,
+    },
+    /// A name that cannot be accepted.
+    #[error("could not {0}")]
+    Name(#[from] NameError),
+    /// A path to read that is not there.
+    #[error("could not grant {0}: there is no such file or directory")]
+    NothingToRead(PathBuf),
+    /// A definition of which something is left.
+    #[error("agent {agent} is not removed: {what} remains")]
+    AgentRemains {
+        /// The agent.
+        agent: AgentName,
+        /// What is left.
+        what: String,
+    },
+    /// An agent of the other backend was invited.
+    #[error("{guest} runs on the {needs} backend, and {cell} runs {runs} agents")]
+    OtherBackend {
+        /// Who.
+        guest: Identity,
+        /// What it needs.
+        needs: BackendKind,
+        /// The cell.
+        cell: CellId,
+        /// What that runs.
+        runs: BackendKind,
+    },
+    /// Lazarus itself, or the machine under it, failed a cell.
+    #[error("Cell {cell} failed: {message}")]
+    Broken {
+        /// The cell, whose row says the same.
+        cell: CellId,
+        /// What happened.
+        message: String,
+    },
+    /// A WebAssembly file that cannot be opened.
+    #[error("could not open {path}")]
+    Component {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A WebAssembly file that cannot be used.
+    #[error("could not use {path}")]
+    Compile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: CacheError,
+    },
+    /// The logs of a cell.
+    #[error("could not read the logs of {cell}")]
+    Logs {
+        /// The cell.
+        cell: CellId,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// This process does not find itself.
+    #[error("could not read /proc/self: Lazarus needs /proc")]
+    OwnIdentity(#[source] io::Error),
+    /// The compiled-code cache, for a program of Lazarus' own.
+    #[error("could not {0}")]
+    Cache(#[from] CacheError),
+    /// The root.
+    #[error("could not {0}")]
+    Root(#[from] RootError),
+    /// A cell's directory.
+    #[error("could not {0}")]
+    Layout(#[from] LayoutError),
+    /// A cell's lease.
+    #[error("could not {0}")]
+    Lease(#[from] LeaseError),
+    /// A path that was asked for.
+    #[error("could not {0}")]
+    Source(#[from] SourceError),
+    /// An agent definition.
+    #[error("could not {0}")]
+    Agent(#[from] AgentError),
+    /// What a definition and a command line come to.
+    #[error("could not {0}")]
+    Resolve(#[from] ResolveError),
+    /// The registry.
+    #[error("could not {0}")]
+    Registry(#[source] RegistryError),
+    /// A warden in this process.
+    #[error("could not {0}")]
+    Warden(#[from] WardenError),
+}
+
+impl From<RegistryError> for Error {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::NotFound(cell) => Self::CellNotFound(cell.to_string()),
+            RegistryError::Refused { cell, refusal } => Self::State { cell, refusal },
+            RegistryError::NotAcceptingInvites { cell, state, expired } => {
+                Self::NotAcceptingInvites { cell, state: if expired { "expired" } else { state }.to_owned() }
+            }
+            RegistryError::AlreadyMember { cell, identity } => Self::AlreadyMember { guest: identity, cell },
+            other => Self::Registry(other),
+        }
+    }
+}
+
+impl Error {
+    /// What kind of failure it is. Total: each error is named, so that a new one must be thought about.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::CellNotFound(_) | Self::AgentNotFound(_) | Self::NoSuchAgent { .. } => Kind::NotFound,
+            Self::NotAcceptingInvites { .. }
+            | Self::AlreadyMember { .. }
+            | Self::NotAllowed { .. }
+            | Self::State { .. }
+            | Self::NotReady { .. }
+            | Self::NotRun { .. }
+            | Self::WardenRefused { .. }
+            | Self::WardenSilent { .. }
+            | Self::NotDestroyed { .. }
+            | Self::WrongBackend { .. }
+            | Self::MixedTeam { .. }
+            | Self::OtherBackend { .. }
+            | Self::AgentRemains { .. }
+            | Self::NothingToRead(_)
+            | Self::Component { .. }
+            | Self::Compile { .. }
+            | Self::Source(_)
+            | Self::Agent(_)
+            | Self::Resolve(ResolveError::EnvironmentTooLarge | ResolveError::OwnPlace(_) | ResolveError::Mounts(_))
+            | Self::Root(_) => Kind::Refused,
+            Self::Contradiction(_)
+            | Self::Name(_)
+            // A definition's own were looked at when it was read: what is refused here was typed.
+            | Self::Resolve(
+                ResolveError::Env(_)
+                | ResolveError::Limit(_)
+                | ResolveError::Limits(_)
+                | ResolveError::Read(_)
+                | ResolveError::BareDefinition(_),
+            ) => Kind::Usage,
+            Self::Broken { .. }
+            | Self::Logs { .. }
+            | Self::OwnIdentity(_)
+            | Self::Cache(_)
+            | Self::Layout(_)
+            | Self::Lease(_)
+            | Self::Registry(_)
+            | Self::Warden(_) => Kind::Internal,
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! What an operator can do: one use case a file, typed in, typed out.
+//!
+//! The command line, the tests and later servers all call these; none of them decides anything itself.
+//! An [`Operator`] is one command's view: the root, the registry, and who gives the command.
+
+mod agents;
+mod audit;
+mod close;
+mod destroy;
+mod error;
+mod explain;
+mod extend;
+mod invite;
+mod logs;
+mod plan;
+mod record;
+mod run;
+mod status;
+mod summon;
+mod sweep;
+mod teardown;
+
+use std::path::Path;
+
+pub use agents::{AgentListed, AgentShown};
+pub use audit::AuditVerdict;
+pub use close::Closed;
+pub use destroy::Destroyed;
+pub use error::{Error, Kind};
+pub use explain::{AgentExplained, Explained, policy_lines};
+pub use extend::Extended;
+pub use invite::Invited;
+pub use logs::{LogLine, LogRequest};
+pub use plan::Wish;
+pub use run::Ran;
+pub use status::{CellStatus, CellView, Probe, RunStatus};
+pub use summon::Summoned;
+pub use sweep::Swept;
+
+use crate::{
+    cell::{CellId, Identity, Record},
+    home::Root,
+    registry::Registry,
+};
+
+/// One command's view of a Lazarus root.
+pub struct Operator {
+    root: Root,
+    registry: Registry,
+    actor: Identity,
+    /// Whether `actor` is the operator in person, rather than an identity claimed with `--as`.
+    in_person: bool,
+}
+
+impl Operator {
+    /// Opens a root for somebody. `claimed` is the identity of `--as`; without one, the login name counts.
+    ///
+    /// # Errors
+    /// A root or a registry that cannot be used.
+    pub fn open(root: &Path, claimed: Option<Identity>, login: Option<&str>) -> Result<Self, Error> {
+        let operator = Identity::human_or_uid(login, rustix::process::geteuid().as_raw());
+        let actor = claimed.unwrap_or_else(|| operator.clone());
+        let root = Root::open(root)?;
+        let registry = Registry::open(root.path())?;
+        // Without a reserve everything works but a teardown on a full disk, which then says so.
+        let _ = root.keep_reserve();
+        let in_person = actor == operator;
+        Ok(Self { root, registry, actor, in_person })
+    }
+
+    /// Who gives the command.
+    pub const fn actor(&self) -> &Identity {
+        &self.actor
+    }
+
+    /// The root.
+    pub const fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// The cell of that id. What is no id names no cell.
+    fn cell(&mut self, given: &str) -> Result<Record, Error> {
+        let absent = || Error::CellNotFound(crate::cell::text::one_line(given, 80));
+        let id: CellId = given.parse().map_err(|_| absent())?;
+        self.registry.cell(&id)?.ok_or_else(absent)
+    }
+}

@@ -1,0 +1,52 @@
+//! What every use case writes into the audit log: intents, refusals and failures.
+
+use super::{Error, Operator};
+use crate::{
+    audit::{Action, Draft, Phase},
+    cell::{CellId, Record},
+};
+
+impl Operator {
+    fn note(&mut self, action: Action, phase: Phase, cell: Option<&CellId>, detail: &str) -> Result<(), Error> {
+        let draft = Draft::new(&self.actor.to_string(), action, phase, cell, detail);
+        self.registry.audit(draft)?;
+        Ok(())
+    }
+
+    /// Writes down what is about to be done. Without this row it must not be done.
+    pub(super) fn note_intent(&mut self, action: Action, cell: &CellId, detail: &str) -> Result<(), Error> {
+        self.note(action, Phase::Intent, Some(cell), detail)
+    }
+
+    /// Writes down what was refused.
+    pub(super) fn note_refused(&mut self, action: Action, cell: &CellId, detail: &str) -> Result<(), Error> {
+        self.note(action, Phase::Refused, Some(cell), detail)
+    }
+
+    /// Writes down what was tried and failed.
+    pub(super) fn note_failed(&mut self, action: Action, cell: &CellId, detail: &str) -> Result<(), Error> {
+        self.note(action, Phase::Failed, Some(cell), detail)
+    }
+
+    /// Writes down what was done to something that is no cell.
+    pub(super) fn note_done(&mut self, action: Action, detail: &str) -> Result<(), Error> {
+        self.note(action, Phase::Done, None, detail)
+    }
+
+    /// Writes down what was refused about something that is no cell.
+    pub(super) fn note_refused_of_none(&mut self, action: Action, detail: &str) -> Result<(), Error> {
+        self.note(action, Phase::Refused, None, detail)
+    }
+
+    /// Whether the actor may lead a cell: its owner, a director of it, or the operator in person. A refusal is audited.
+    pub(super) fn must_lead(&mut self, record: &Record, what: &'static str, action: Action) -> Result<(), Error> {
+        let proposal = &record.proposal;
+        let directs = proposal.members.iter().any(|member| member.identity == self.actor && member.role.leads());
+        if self.in_person || proposal.owner == self.actor || directs {
+            return Ok(());
+        }
+        let cell = proposal.cell_id.clone();
+        self.note_refused(action, &cell, "no right to")?;
+        Err(Error::NotAllowed { who: self.actor.clone(), what, cell })
+    }
+}

@@ -1,0 +1,72 @@
+//! Running a program in a throwaway cell, in the foreground: nothing is left afterwards, however it ends.
+
+use std::time::Duration;
+
+use super::{Error, Operator, Wish, teardown};
+use crate::{
+    audit::Action,
+    backend::protocol::End,
+    cell::{AgentName, CellId, ProjectName, State},
+    warden::{self, Outcome},
+};
+
+/// How a foreground run ended.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    /// Its cell, which is destroyed.
+    pub cell_id: CellId,
+    /// How the program ended.
+    pub end: End,
+}
+
+impl Operator {
+    /// Runs a program to its end, with the caller's own streams.
+    ///
+    /// This process is the cell's warden meanwhile; it must have one thread.
+    ///
+    /// # Errors
+    /// What was asked for cannot be had, or the program did not start, or something is left of it.
+    pub fn run(&mut self, agent: &AgentName, project: &ProjectName, wish: &Wish, timeout: Option<Duration>) -> Result<Ran, Error> {
+        let agents = [agent.clone()];
+        let planned = self.plan(&agents, wish)?;
+        let proposal = self.propose(&agents, project, wish, false, &planned)?;
+        let id = proposal.cell_id.clone();
+        let spec = self.warden_spec(&proposal, planned, timeout);
+        let outcome = warden::watch_over(spec, |_| {});
+        let end = match outcome {
+            Ok(Outcome::Ran(ends)) => ends.into_iter().next().map(|(_, end)| end),
+            Ok(Outcome::NotReady { message, internal }) => {
+                self.finish(&id)?;
+                return Err(if internal { Error::Broken { cell: id, message } } else { Error::NotRun { cell: id, message } });
+            }
+            Err(error) => {
+                self.finish(&id)?;
+                return Err(error.into());
+            }
+        };
+        self.finish(&id)?;
+        end.map(|end| Ran { cell_id: id.clone(), end })
+            .ok_or(Error::Broken { cell: id, message: "its program left no word of its end".into() })
+    }
+
+    /// Removes what a run had. Nothing lives any more; its own process was the warden.
+    fn finish(&mut self, id: &CellId) -> Result<(), Error> {
+        let record = self.registry.cell(id)?.ok_or_else(|| Error::CellNotFound(id.to_string()))?;
+        match record.state {
+            State::Closed { .. } | State::Failed { .. } => {}
+            // Somebody destroyed it meanwhile.
+            State::Destroyed { .. } => return Ok(()),
+            State::Proposed | State::Active | State::Idle | State::Closing { .. } => {
+                let what = format!("it is {} after its end", record.state.name());
+                return Err(Error::NotDestroyed { cell: id.clone(), what });
+            }
+        }
+        teardown::no_stragglers(id)?;
+        let by = self.actor.clone();
+        let removed = self.remove_and_bury(&record, &by, 0);
+        if let Err(error) = &removed {
+            self.note_failed(Action::Destroy, id, &error.to_string())?;
+        }
+        removed.map(drop)
+    }
+}

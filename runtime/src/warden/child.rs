@@ -1,0 +1,183 @@
+//! One jailed child of a warden, and the agents that run in it.
+
+use std::{os::unix::process::ExitStatusExt, sync::Arc, time::Duration};
+
+use crate::{
+    backend::{
+        packets::{self, Waiting},
+        process::agent_pid,
+        protocol::{End, ToChild},
+        spawned::{Containment, Spawned},
+    },
+    cell::{AgentName, ProcessRef},
+    jail::{cgroup::Cgroup, liveness},
+    policy::{Enforcer, Policy, Report},
+};
+
+use super::logs::Log;
+
+/// How long a killed process may take to be gone.
+const KILL_WITHIN: Duration = Duration::from_secs(5);
+
+/// Where an agent's run stands.
+#[derive(Debug)]
+pub enum Stage {
+    /// Started, not ready yet.
+    Starting,
+    /// Ready, and running.
+    Running,
+    /// Over.
+    Over(End),
+}
+
+/// The run of one agent.
+#[derive(Debug)]
+pub struct AgentRun {
+    /// The agent.
+    pub agent: AgentName,
+    /// Where it stands.
+    pub stage: Stage,
+    /// What it runs, as a phrase.
+    pub program: String,
+    /// What it was granted.
+    pub policy: Policy,
+    /// What the jail and the engine said they enforce, and what the warden does.
+    pub report: Report,
+    /// Its log; `None` where its streams are the caller's own.
+    pub log: Option<Log>,
+    /// Its home, where it has one.
+    pub home: Option<std::path::PathBuf>,
+    /// An end that the warden decided itself (a limit), which the child's own word does not change.
+    pub decided: Option<End>,
+    /// What the agent said when it refused to start.
+    pub refusal: Option<String>,
+}
+
+impl AgentRun {
+    /// Takes what the child said it enforces, and adds what the warden does.
+    pub fn reported(&mut self, report: Report) {
+        self.report = report;
+        if self.home.is_some() {
+            let promise = format!("keeps at most {} in its home, and in /shared", self.policy.limits.home);
+            self.report.partial(
+                Enforcer::Warden,
+                promise,
+                "measured every few seconds: it may grow past that for a moment before its agent is ended",
+            );
+        }
+        if self.log.is_some() {
+            self.report.full(Enforcer::Warden, format!("leaves at most {} of log", self.policy.limits.log));
+        }
+    }
+
+    /// Whether the run is over.
+    pub const fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over(_))
+    }
+
+    /// Ends the run, once: as the warden decided, else as `end` says.
+    pub fn end(&mut self, end: End) {
+        if self.is_over() {
+            return;
+        }
+        if let Some(log) = &mut self.log {
+            log.finish();
+        }
+        self.stage = Stage::Over(self.decided.take().unwrap_or(end));
+    }
+}
+
+/// A jailed child: a reaper with one process agent, or a host with one wasm agent or more.
+pub struct Child {
+    /// The process and its descriptors.
+    pub spawned: Spawned,
+    /// Its agents, in the order in which the child counts them.
+    pub runs: Vec<AgentRun>,
+    /// Whether its process is gone and reaped.
+    pub gone: bool,
+    /// Whether it belongs to the cell: an invited agent's child does once the agent is ready.
+    pub joined: bool,
+    /// Whether it was killed, and counted as such.
+    pub killed: bool,
+    /// The agent's own process, where the child is its reaper.
+    pub agent_process: Option<ProcessRef>,
+    // After `spawned`: the group is removed once nobody is in it any more.
+    cgroup: Option<Arc<Cgroup>>,
+}
+
+impl Child {
+    /// A child that was just started.
+    pub const fn new(spawned: Spawned, runs: Vec<AgentRun>, joined: bool, cgroup: Option<Arc<Cgroup>>) -> Self {
+        Self { spawned, runs, gone: false, joined, killed: false, agent_process: None, cgroup }
+    }
+
+    /// Whether it still has a run that is not over.
+    pub fn is_running(&self) -> bool {
+        self.runs.iter().any(|run| !run.is_over())
+    }
+
+    /// The run of an agent, if it is this child's: a child's word counts for its own agents alone.
+    pub fn run(&mut self, agent: &AgentName) -> Option<&mut AgentRun> {
+        self.runs.iter_mut().find(|run| run.agent == *agent)
+    }
+
+    /// Looks for the agent's own process, once it is ready.
+    pub fn find_agent_process(&mut self) {
+        self.agent_process = match self.spawned.containment() {
+            Containment::PidNamespace | Containment::Subreaper => {
+                agent_pid(self.spawned.process.pid).and_then(|pid| liveness::identify(pid).ok())
+            }
+            Containment::Alone => None,
+        };
+    }
+
+    /// The process that a reader would look for: a process agent's own, or the host's.
+    pub fn process(&self) -> &ProcessRef {
+        self.agent_process.as_ref().unwrap_or(&self.spawned.process)
+    }
+
+    /// Tells the child something; one that does not listen is ended when its grace is over.
+    pub fn tell(&self, message: &ToChild) {
+        let _ = packets::send_message(&self.spawned.socket, message, Waiting::Never);
+    }
+
+    /// Ends the process at once. Everything that it started dies with it.
+    pub fn kill(&self) {
+        if !self.gone {
+            // Gone already is what is wanted; what does not end is waited for, and said, by the caller.
+            let _ = self.spawned.kill(KILL_WITHIN);
+            // Without a pid namespace, what left the reaper's reach is still in the group.
+            if let (Containment::Subreaper, Some(cgroup)) = (self.spawned.containment(), &self.cgroup) {
+                let _ = cgroup.kill(KILL_WITHIN);
+            }
+        }
+    }
+
+    /// What an end means: one by SIGKILL that the kernel dealt out for want of memory is a limit that was reached.
+    pub fn explained(&self, end: End) -> End {
+        let killed = match &end {
+            End::Signalled { signal } => *signal == libc::SIGKILL,
+            // A shell says it so of the program that it waited for.
+            End::Exited { code } => *code == 128 + libc::SIGKILL,
+            End::Trapped { .. } | End::Limit { .. } => false,
+        };
+        let memory = self.runs.first().map(|run| run.policy.limits.memory);
+        match memory {
+            Some(most) if killed && self.cgroup.as_ref().is_some_and(|cgroup| cgroup.ran_out_of_memory()) => {
+                End::Limit { limit: "memory".into(), message: format!("it needed more than {most}, and the kernel ended it") }
+            }
+            Some(_) | None => end,
+        }
+    }
+
+    /// How its process ended; it has.
+    pub fn reap(&mut self) -> End {
+        self.gone = true;
+        let status = self.spawned.reap(KILL_WITHIN).ok().flatten();
+        match status.map(|status| (status.code(), status.signal())) {
+            Some((Some(code), _)) => End::Exited { code },
+            Some((None, Some(signal))) => End::Signalled { signal },
+            Some((None, None)) | None => End::Signalled { signal: libc::SIGKILL },
+        }
+    }
+}

@@ -1,0 +1,409 @@
+//! Carrying out what [`super::life`] decides: the registry, the cell's record, new children, the end.
+
+mod guests;
+mod homes;
+
+use std::{collections::HashMap, io, path::PathBuf, time::Duration};
+
+use chrono::Utc;
+use tokio::sync::mpsc;
+
+use self::{guests::Invitation, homes::MEASURE_EVERY};
+
+use super::{
+    child::{AgentRun, Child},
+    control,
+    life::{Life, Step, describe, is_well},
+    make::{self, Made},
+    spec::{Answer, Outcome, Readiness, WardenSpec},
+    watch::{Watch, Watched, termination_pipe},
+};
+use crate::{
+    backend::{process, protocol::End, wasm},
+    cell::{AgentName, CloseReason, Event, FailReason, OnExpire, ProcessRef, Record, Run, RunEnd, State, text::one_line},
+    failpoint::{self, Point},
+    home::{LayoutError, LeaseError, ambient::RootError},
+    jail::liveness,
+    policy::Applied,
+    registry::{Registry, RegistryError, TransitionExtras},
+};
+
+/// The name under which a warden stands in the audit.
+const ACTOR: &str = "warden";
+/// The longest reason that is kept with a state.
+const REASON_MOST_BYTES: usize = 500;
+/// How long the last answers may take to be written.
+const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
+
+/// Why a warden could not do its duty.
+#[derive(Debug, thiserror::Error)]
+pub enum WardenError {
+    /// The root.
+    #[error("{0}")]
+    Root(#[from] RootError),
+    /// The cell's directory.
+    #[error("{}", whole(.0))]
+    Layout(#[from] LayoutError),
+    /// The cell's lease.
+    #[error("{}", whole(.0))]
+    Lease(#[from] LeaseError),
+    /// A home that is none of the cell's.
+    #[error("make home {0}: it is not of this cell")]
+    Home(PathBuf),
+    /// A template.
+    #[error("open the agent's template: {0}")]
+    Template(#[source] io::Error),
+    /// The control socket or the logs.
+    #[error("open the cell's own files: {0}")]
+    Control(#[source] io::Error),
+    /// A process agent.
+    #[error("{}", whole(.0))]
+    Process(#[from] process::SpawnError),
+    /// A wasm host.
+    #[error("{}", whole(.0))]
+    Wasm(#[from] wasm::SpawnError),
+    /// The registry.
+    #[error("{}", whole(.0))]
+    Registry(#[from] RegistryError),
+    /// The event loop, or this process' own identity.
+    #[error("watch over the cell: {0}")]
+    Watch(#[from] io::Error),
+}
+
+/// An error and its causes, each after a colon: a warden has one line to say what went wrong.
+fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(&format!(": {source}"));
+        next = source.source();
+    }
+    text
+}
+
+/// Watches over a cell from its proposal to its end. `ready` is called once the cell is active, durably.
+///
+/// # Errors
+/// What keeps the warden itself from its work. The cell's own failure is an [`Outcome`].
+pub fn watch_over(spec: WardenSpec, ready: impl FnOnce(&Readiness)) -> Result<Outcome, WardenError> {
+    let made = match make::make(&spec) {
+        Ok(made) => made,
+        Err(error) => return not_ready(&spec, None, format!("could not {error}"), true),
+    };
+    // Without a pid namespace, what a reaper leaves behind comes here when it is killed, and is ended.
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(io::Error::from)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+    runtime.block_on(async {
+        let children = match make::start(&made, &spec.agents, true) {
+            Ok(children) => children,
+            Err(error) => return not_ready(&spec, Some(made), format!("could not {error}"), false),
+        };
+        failpoint::hit(Point::WardenSpawned);
+        let mut duty = Duty::new(spec, made, children)?;
+        duty.run(ready).await
+    })
+}
+
+/// Records that a cell did not become active, and removes what was made for it. Nothing of it lives any more.
+fn not_ready(spec: &WardenSpec, made: Option<Made>, message: String, internal: bool) -> Result<Outcome, WardenError> {
+    let message = one_line(&message, REASON_MOST_BYTES);
+    if let Some(made) = made {
+        let _ = made.root.remove_cell(&spec.cell);
+    } else if let Ok(root) = crate::home::Root::open(&spec.root) {
+        let _ = root.remove_cell(&spec.cell);
+    }
+    let reason = FailReason::NotReady { message: message.clone() };
+    let mut registry = Registry::open(&spec.root)?;
+    match registry.transition(&spec.cell, Event::Fail(reason), ACTOR, TransitionExtras::default()) {
+        Ok(_) => {}
+        // A sweep took the cell for dead: the row says `failed` already.
+        Err(error) if error.is_overtaken() => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Outcome::NotReady { message, internal })
+}
+
+/// A warden at work.
+struct Duty {
+    spec: WardenSpec,
+    made: Made,
+    life: Life,
+    watch: Watch,
+    /// The task of the control socket.
+    server: tokio::task::JoinHandle<io::Result<()>>,
+    /// Closed when no conversation is left.
+    conversations: mpsc::Receiver<std::convert::Infallible>,
+    /// Invitations whose agents are not ready yet, by their child.
+    invitations: HashMap<usize, Invitation>,
+    own: ProcessRef,
+    /// What `active` became in the registry, until it is written beside the cell as well.
+    record: Option<Record>,
+    next_measure: std::time::Instant,
+}
+
+impl Duty {
+    fn new(spec: WardenSpec, made: Made, children: Vec<Child>) -> Result<Self, WardenError> {
+        let watch = Watch::new();
+        watch.signals(termination_pipe()?)?;
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let listener = made.listener.try_clone()?;
+        let (guard, conversations) = mpsc::channel(1);
+        // Without a control socket the cell still ends by its time to live, and by destroy.
+        let server = tokio::spawn(control::serve(listener, sender, guard));
+        watch.requests(receiver);
+        let life = Life::new(children, spec.ready_within);
+        let own = liveness::identify(std::process::id())?;
+        let mut duty = Self {
+            spec,
+            made,
+            life,
+            watch,
+            server,
+            conversations,
+            invitations: HashMap::new(),
+            record: None,
+            own,
+            next_measure: std::time::Instant::now() + MEASURE_EVERY,
+        };
+        for index in 0..duty.life.children.len() {
+            duty.watch_child(index)?;
+        }
+        Ok(duty)
+    }
+
+    fn watch_child(&mut self, index: usize) -> io::Result<()> {
+        self.watch.child(index, Watched::of(&mut self.life.children[index].spawned)?)
+    }
+
+    /// Runs the cell to its end, and lets those who asked for it hear of it.
+    async fn run(&mut self, ready: impl FnOnce(&Readiness)) -> Result<Outcome, WardenError> {
+        let outcome = self.live(ready).await;
+        self.life.waiters.clear();
+        self.invitations.clear();
+        self.server.abort();
+        // A peer that does not read its answer is not waited for any longer than this.
+        let _ = tokio::time::timeout(LAST_WORDS_WITHIN, self.conversations.recv()).await;
+        outcome
+    }
+
+    async fn live(&mut self, ready: impl FnOnce(&Readiness)) -> Result<Outcome, WardenError> {
+        let mut ready = Some(ready);
+        loop {
+            let step = self.next_step().await;
+            match step {
+                Step::Wait => {}
+                Step::Activate => {
+                    let Some(message) = self.activate()? else {
+                        if let Some(ready) = ready.take() {
+                            ready(&self.readiness());
+                        }
+                        // After the answer: the registry is what counts, and nobody should wait for this.
+                        if let Some(record) = self.record.take() {
+                            self.write_record(&record);
+                        }
+                        let after = self.life.activated(self.expiry(), self.spec.timeout);
+                        if matches!(after, Step::Over) {
+                            return self.over();
+                        }
+                        // Who ended while others were still starting: the registry knew no run of theirs until now.
+                        for (agent, end) in self.life.ends() {
+                            self.record_end(&agent, &end)?;
+                        }
+                        continue;
+                    };
+                    // Somebody decided meanwhile that the cell has failed: what was started is ended again.
+                    self.end_children();
+                    return self.fail(message);
+                }
+                Step::NotReady(message) => return self.fail(message),
+                Step::Close { reason, grace, asker } => {
+                    if self.close(reason, grace, asker)? {
+                        return self.over();
+                    }
+                }
+                Step::Start(plan, by, asker) => self.start(*plan, by, asker),
+                Step::Joined(index) => self.joined(index),
+                Step::NotJoined(index, why) => self.not_joined(index, &why),
+                Step::Record(agent, end) => self.record_end(&agent, &end)?,
+                Step::Over => return self.over(),
+            }
+        }
+    }
+
+    async fn next_step(&mut self) -> Step {
+        let deadline = self.life.deadline(Utc::now()).min(self.next_measure);
+        // What is due comes before what happened: an agent that never stops writing must not outlive its time.
+        if std::time::Instant::now() >= deadline {
+            return self.due();
+        }
+        match tokio::time::timeout_at(deadline.into(), self.watch.next()).await {
+            Ok(Some(event)) => self.life.take(event),
+            Ok(None) | Err(_) => self.due(),
+        }
+    }
+
+    fn due(&mut self) -> Step {
+        self.measure_homes();
+        let step = self.life.overdue(Utc::now());
+        if matches!(step, Step::Close { reason: CloseReason::Expired, .. }) && self.was_extended() { Step::Wait } else { step }
+    }
+
+    fn registry(&self) -> Result<Registry, RegistryError> {
+        Registry::open(&self.spec.root)
+    }
+
+    fn expiry(&self) -> Option<chrono::DateTime<Utc>> {
+        match self.spec.on_expire {
+            OnExpire::Close | OnExpire::Destroy => Some(self.spec.expires_at),
+            OnExpire::Keep => None,
+        }
+    }
+
+    /// Whether somebody gave the cell more time since it was last asked.
+    fn was_extended(&mut self) -> bool {
+        let record = self.registry().and_then(|registry| registry.cell(&self.spec.cell));
+        match record {
+            Ok(Some(record)) if record.expires_at > Utc::now() => {
+                self.spec.expires_at = record.expires_at;
+                self.life.expires_at = self.expiry();
+                true
+            }
+            Ok(_) | Err(_) => false,
+        }
+    }
+
+    fn readiness(&self) -> Readiness {
+        let degraded = self.spec.accept_degraded && self.life.runs().any(|run| run.report.is_degraded());
+        Readiness::Active { process: self.life.children[0].process().clone(), degraded }
+    }
+
+    /// Makes `active` durable. Returns why not, where somebody else decided otherwise.
+    fn activate(&mut self) -> Result<Option<String>, WardenError> {
+        failpoint::hit(Point::WardenReady);
+        let started_at = Utc::now();
+        for child in &mut self.life.children {
+            child.find_agent_process();
+        }
+        let runs = self.life.children.iter().flat_map(|child| child.runs.iter().map(|run| self.run_of(child, run, started_at)));
+        let extras = TransitionExtras { warden: Some(self.own.clone()), runs: runs.collect(), ..TransitionExtras::default() };
+        let moved = self.registry()?.transition(&self.spec.cell, Event::Ready, ACTOR, extras);
+        match moved {
+            Ok(outcome) => self.record = Some(outcome.into_record()),
+            Err(error) if error.is_overtaken() => return Ok(Some(format!("it was given up before it was ready: {error}"))),
+            Err(error) => {
+                self.end_children();
+                return Err(error.into());
+            }
+        }
+        failpoint::hit(Point::WardenActive);
+        Ok(None)
+    }
+
+    fn run_of(&self, child: &Child, run: &AgentRun, started_at: chrono::DateTime<Utc>) -> Run {
+        Run {
+            agent: run.agent.clone(),
+            generation: 1,
+            process: child.process().clone(),
+            started_at,
+            ended: None,
+            report: serde_json::to_value(Applied::new(run.program.clone(), &run.policy, run.report.clone())).unwrap_or_default(),
+        }
+    }
+
+    /// Writes the cell's own record, so that a lost registry can be rebuilt; a throwaway cell has nothing to rebuild.
+    fn write_record(&self, record: &Record) {
+        if self.spec.throwaway {
+            return;
+        }
+        if let Ok(json) = serde_json::to_vec_pretty(record) {
+            let _ = self.made.dir.write_record(&json);
+        }
+    }
+
+    /// Makes `closing` durable and tells the agents. True where nothing lives any more.
+    fn close(&mut self, reason: CloseReason, grace: Duration, asker: Option<mpsc::UnboundedSender<Answer>>) -> Result<bool, WardenError> {
+        let actor = match &reason {
+            CloseReason::Asked { by } => by.to_string(),
+            CloseReason::Finished | CloseReason::Expired => ACTOR.to_owned(),
+        };
+        let moved = self
+            .registry()
+            .and_then(|mut registry| registry.transition(&self.spec.cell, Event::Close(reason), &actor, TransitionExtras::default()));
+        match (moved, &asker) {
+            (Ok(outcome), _) => self.write_record(outcome.record()),
+            (Err(error), Some(asker)) => {
+                let _ = asker.send(Answer::Refused { message: one_line(&error.to_string(), REASON_MOST_BYTES) });
+                return Ok(false);
+            }
+            // Time is over, or the machine goes down, whether or not the registry can be written: the agents end. The next
+            // command that can write records it.
+            (Err(_), None) => {}
+        }
+        failpoint::hit(Point::WardenClosing);
+        if let Some(asker) = asker {
+            let _ = asker.send(Answer::Closing);
+            self.life.waiters.push(asker);
+        }
+        Ok(matches!(self.life.closing(grace), Step::Over))
+    }
+
+    fn record_end(&mut self, agent: &AgentName, end: &End) -> Result<(), WardenError> {
+        let how = one_line(&describe(end), REASON_MOST_BYTES);
+        let end = RunEnd { at: Utc::now(), well: is_well(end), how };
+        self.registry()?.end_run(&self.spec.cell, agent, &end, ACTOR)?;
+        Ok(())
+    }
+
+    fn end_children(&mut self) {
+        // Dropping a child ends it, with everything it started, and waits for that.
+        self.life.children.clear();
+    }
+
+    fn fail(&mut self, message: String) -> Result<Outcome, WardenError> {
+        self.end_children();
+        let removed = self.made.root.remove_cell(&self.spec.cell);
+        if let Some(first) = removed.remained.first() {
+            let message = format!("{message} (and {first} could not be removed)");
+            return not_ready(&self.spec, None, message, false);
+        }
+        not_ready(&self.spec, None, message, false)
+    }
+
+    /// Nothing lives any more: records how the cell ended, and tells those who wait.
+    fn over(&mut self) -> Result<Outcome, WardenError> {
+        failpoint::hit(Point::WardenEnded);
+        let ends: Vec<(AgentName, End)> = self.life.ends().into_iter().collect();
+        self.end_children();
+        let mut registry = self.registry()?;
+        let record = registry.cell(&self.spec.cell)?;
+        let bad = ends.iter().find(|(_, end)| !is_well(end));
+        let closing = record.as_ref().is_some_and(|record| matches!(record.state, State::Closing { .. }));
+        let run_end = |end: &End| {
+            let told = closing && matches!(end, End::Signalled { signal } if *signal == libc::SIGTERM);
+            let how = if told { "it ended as it was told to".to_owned() } else { describe(end) };
+            RunEnd { at: Utc::now(), well: closing || is_well(end), how: one_line(&how, REASON_MOST_BYTES) }
+        };
+        let extras = TransitionExtras {
+            ends: ends.iter().map(|(agent, end)| (agent.clone(), run_end(end))).collect(),
+            ..TransitionExtras::default()
+        };
+        let event = match bad {
+            Some((agent, end)) if !closing => {
+                let message = one_line(&format!("agent {agent}: {}", describe(end)), REASON_MOST_BYTES);
+                Event::Fail(FailReason::AgentEnded { message })
+            }
+            Some(_) | None => Event::Ended,
+        };
+        match registry.transition(&self.spec.cell, event, ACTOR, extras) {
+            Ok(outcome) => self.write_record(outcome.record()),
+            Err(error) if error.is_overtaken() => {}
+            Err(error) => return Err(error.into()),
+        }
+        self.destroy_if_expired(&mut registry)?;
+        let processes = self.life.killed;
+        for waiter in self.life.waiters.drain(..) {
+            let _ = waiter.send(Answer::Ended { processes });
+        }
+        Ok(Outcome::Ran(ends))
+    }
+}

@@ -1,0 +1,87 @@
+//! Agents that are invited into a living cell: started beside the others, members once they are ready.
+
+use chrono::Utc;
+use tokio::sync::mpsc;
+
+use super::{ACTOR, Duty, REASON_MOST_BYTES};
+use crate::{
+    cell::{Identity, Member, text::one_line},
+    warden::{
+        make,
+        spec::{AgentPlan, Answer},
+    },
+};
+
+/// An agent that was invited, and who waits for it.
+pub(super) struct Invitation {
+    plan: AgentPlan,
+    by: Identity,
+    asker: mpsc::UnboundedSender<Answer>,
+}
+
+impl Duty {
+    /// Starts an invited agent; the cell goes on whatever comes of it.
+    pub(super) fn start(&mut self, plan: AgentPlan, by: Identity, asker: mpsc::UnboundedSender<Answer>) {
+        let invitation = Invitation { plan, by, asker };
+        let home = make::furnish(&self.made.dir, &invitation.plan);
+        let started = home.and_then(|()| make::start(&self.made, std::slice::from_ref(&invitation.plan), false));
+        match started.map(|mut children| children.pop()) {
+            Ok(Some(child)) => {
+                let index = self.life.joining(child, self.spec.ready_within);
+                self.invitations.insert(index, invitation);
+                if let Err(error) = self.watch_child(index) {
+                    self.not_joined(index, &error.to_string());
+                }
+            }
+            Ok(None) => self.refuse(invitation, "no process was started"),
+            Err(error) => self.refuse(invitation, &format!("could not {error}")),
+        }
+    }
+
+    pub(super) fn not_joined(&mut self, index: usize, why: &str) {
+        self.life.children[index].kill();
+        if let Some(invitation) = self.invitations.remove(&index) {
+            let agent = invitation.plan.launch.agent.clone();
+            self.refuse(invitation, &format!("agent {agent} did not start: {why}"));
+        }
+    }
+
+    fn refuse(&self, invitation: Invitation, why: &str) {
+        let launch = &invitation.plan.launch;
+        if let Some(place) = launch.home.as_ref().and_then(|home| make::place_of(&self.made.dir, home, &launch.agent)) {
+            let _ = self.made.dir.remove_home(place, &launch.agent);
+        }
+        let _ = invitation.asker.send(Answer::Refused { message: one_line(why, REASON_MOST_BYTES) });
+    }
+
+    /// Makes a member of an invited agent that is ready. A refusal ends it again.
+    pub(super) fn joined(&mut self, index: usize) {
+        let Some(invitation) = self.invitations.remove(&index) else { return };
+        self.life.children[index].find_agent_process();
+        let child = &self.life.children[index];
+        let (process, run) = (child.process().clone(), self.run_of(child, &child.runs[0], Utc::now()));
+        let member = Member {
+            identity: invitation.plan.identity.clone(),
+            role: invitation.plan.launch.role,
+            joined_at: Utc::now(),
+            invited_by: invitation.by.clone(),
+        };
+        let by = invitation.by.to_string();
+        let recorded = self.registry().and_then(|mut registry| {
+            let record = registry.add_member(&self.spec.cell, &member, &by)?;
+            registry.add_run(&self.spec.cell, &run, ACTOR)?;
+            Ok(record)
+        });
+        match recorded {
+            Ok(record) => {
+                self.write_record(&record);
+                self.life.children[index].joined = true;
+                let _ = invitation.asker.send(Answer::Started { process });
+            }
+            Err(error) => {
+                self.life.children[index].kill();
+                self.refuse(invitation, &error.to_string());
+            }
+        }
+    }
+}

@@ -1,0 +1,474 @@
+//! The life of a cell under its warden, from the first child to the last.
+//!
+//! ```text
+//!  starting ──all ready──→ running ──close, end, expiry, signal──→ closing ──none lives──→ over
+//!      │                      └───────────every agent ended by itself────────────────────────↗
+//!      └──refused, ended, too late──→ over (not ready)
+//! ```
+//!
+//! [`Life`] decides; [`super::watch`] reads; the registry is opened for each transition and closed again,
+//! so that a warden that only waits holds little memory.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, Utc};
+use tokio::sync::mpsc;
+
+use super::{
+    child::{AgentRun, Child, Stage},
+    spec::{Answer, Ask},
+    watch::{Event, Packet},
+};
+use crate::{
+    backend::{
+        protocol::{End, FromChild, ToChild},
+        spawned,
+    },
+    cell::{AgentName, CloseReason, Identity},
+};
+
+/// After the kill, how long a process may take to be gone before the warden says that it is not: one in
+/// uninterruptible sleep dies only when the kernel lets it.
+const KILL_WITHIN: Duration = Duration::from_secs(10);
+/// The grace of a cell whose time is over, or whose warden is told to end.
+const OWN_GRACE: Duration = Duration::from_secs(5);
+
+/// What is said of an agent that is not ready in time.
+const NOT_IN_TIME: &str = "it did not become ready in time";
+
+/// Where a cell's life stands.
+#[derive(Debug)]
+enum Phase {
+    /// Children were started, not all agents are ready.
+    Starting { until: Instant },
+    /// All agents were ready.
+    Running,
+    /// The agents were told to end; at `kill_at` they are ended.
+    Closing { kill_at: Instant },
+}
+
+/// What the caller of [`Life`] must do next.
+#[derive(Debug)]
+pub enum Step {
+    /// Wait for the next event, or until the deadline.
+    Wait,
+    /// Every agent is ready: make `active` durable, then call [`Life::activated`].
+    Activate,
+    /// The cell did not become active: everything is dead; remove and record it.
+    NotReady(String),
+    /// Somebody wants the cell closed: make `closing` durable, then call [`Life::closing`].
+    Close {
+        /// Why.
+        reason: CloseReason,
+        /// How long the agents may take.
+        grace: Duration,
+        /// Who waits for it, if anybody.
+        asker: Option<mpsc::UnboundedSender<Answer>>,
+    },
+    /// Somebody wants another agent started.
+    Start(Box<super::spec::AgentPlan>, Identity, mpsc::UnboundedSender<Answer>),
+    /// An agent of a cell that goes on has ended: record it.
+    Record(AgentName, End),
+    /// An invited agent's child is ready: make it a member, then it belongs to the cell.
+    Joined(usize),
+    /// An invited agent's child did not become ready, and is gone.
+    NotJoined(usize, String),
+    /// Nothing lives any more: record how the cell ended.
+    Over,
+}
+
+/// The life of one cell.
+pub struct Life {
+    /// Its children.
+    pub children: Vec<Child>,
+    phase: Phase,
+    /// Those who wait for the end.
+    pub waiters: Vec<mpsc::UnboundedSender<Answer>>,
+    /// When its time is over, and what then; `None` where it is kept.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// When a foreground run's time is over, and how long that was.
+    pub timeout: Option<(Instant, Duration)>,
+    /// Processes that were ended rather than ending by themselves.
+    pub killed: u32,
+    /// Invited agents' children that are not ready yet, and until when they may take.
+    joining: Vec<(usize, Instant)>,
+}
+
+impl Life {
+    /// A life whose children were just started.
+    pub fn new(children: Vec<Child>, ready_within: Duration) -> Self {
+        let phase = Phase::Starting { until: Instant::now() + ready_within };
+        Self { children, phase, waiters: Vec::new(), expires_at: None, timeout: None, killed: 0, joining: Vec::new() }
+    }
+
+    /// The run of every agent that belongs to the cell.
+    pub fn runs(&self) -> impl Iterator<Item = &AgentRun> {
+        self.children.iter().filter(|child| child.joined).flat_map(|child| &child.runs)
+    }
+
+    /// Takes one event; what follows from it is the result.
+    pub fn take(&mut self, event: Event) -> Step {
+        match event {
+            Event::Packet(index, packet) => self.packet(index, packet),
+            Event::Garbled(index) => self.garbled(index),
+            Event::Output(index, stream, bytes) => {
+                if let Some(log) = self.children[index].runs.first_mut().and_then(|run| run.log.as_mut()) {
+                    log.push(stream, &bytes);
+                }
+                Step::Wait
+            }
+            Event::Exited(index) => self.exited(index),
+            Event::Request(request) => self.request(request.ask, request.answers),
+            Event::Signal => self.signal(),
+        }
+    }
+
+    fn packet(&mut self, index: usize, packet: Packet) -> Step {
+        let child = &mut self.children[index];
+        match packet {
+            Packet::Output { guest, stream, bytes } => {
+                if let Some(log) = child.runs.get_mut(usize::from(guest)).and_then(|run| run.log.as_mut()) {
+                    log.push(stream, &bytes);
+                }
+                Step::Wait
+            }
+            Packet::Control(said) => self.said(index, said),
+        }
+    }
+
+    fn said(&mut self, index: usize, said: FromChild) -> Step {
+        let agent = match &said {
+            FromChild::Report { agent, .. }
+            | FromChild::Ready { agent }
+            | FromChild::Refused { agent, .. }
+            | FromChild::Ended { agent, .. }
+            | FromChild::Dropped { agent, .. } => agent.clone(),
+        };
+        if self.children[index].run(&agent).is_none() {
+            return self.garbled(index);
+        }
+        let said = match said {
+            FromChild::Ended { agent, end } => FromChild::Ended { agent, end: self.children[index].explained(end) },
+            other => other,
+        };
+        let Some(run) = self.children[index].run(&agent) else { return Step::Wait };
+        match said {
+            FromChild::Report { report, .. } => run.reported(report),
+            FromChild::Ready { .. } => {
+                if matches!(run.stage, Stage::Starting) {
+                    run.stage = Stage::Running;
+                }
+                if let Some(at) = self.joining.iter().position(|(joining, _)| *joining == index) {
+                    self.joining.remove(at);
+                    return Step::Joined(index);
+                }
+            }
+            FromChild::Refused { message, .. } => {
+                run.refusal.get_or_insert(message);
+                run.end(End::Exited { code: 1 });
+                return self.did_not_start(index);
+            }
+            FromChild::Ended { end, .. } => {
+                let started = matches!(run.stage, Stage::Running);
+                if !started {
+                    run.refusal.get_or_insert_with(|| format!("it ended before it was ready: {}", describe(&end)));
+                }
+                run.end(end.clone());
+                if !started {
+                    return self.did_not_start(index);
+                }
+                return self.after_end(agent, end);
+            }
+            FromChild::Dropped { bytes, .. } => {
+                if let Some(log) = &mut run.log {
+                    log.add_dropped(bytes);
+                }
+            }
+        }
+        self.progress()
+    }
+
+    /// An agent's run is over: says so where the cell goes on without it.
+    fn after_end(&mut self, agent: AgentName, end: End) -> Step {
+        let others = self.runs().any(|run| !run.is_over());
+        match self.phase {
+            Phase::Running if others => Step::Record(agent, end),
+            Phase::Starting { .. } | Phase::Running | Phase::Closing { .. } => self.progress(),
+        }
+    }
+
+    /// An agent will not become ready: the cell, or the invitation, is given up.
+    fn did_not_start(&mut self, index: usize) -> Step {
+        if self.children[index].joined {
+            return self.give_up_starting();
+        }
+        self.children[index].kill();
+        Step::Wait
+    }
+
+    /// An invited agent's child was started.
+    pub fn joining(&mut self, child: Child, within: Duration) -> usize {
+        let index = self.children.len();
+        self.children.push(child);
+        self.joining.push((index, Instant::now() + within));
+        index
+    }
+
+    fn garbled(&mut self, index: usize) -> Step {
+        let child = &mut self.children[index];
+        for run in &mut child.runs {
+            run.decided.get_or_insert_with(|| End::Limit {
+                limit: "protocol".into(),
+                message: "its process said what no agent's process says".into(),
+            });
+        }
+        child.kill();
+        Step::Wait
+    }
+
+    fn exited(&mut self, index: usize) -> Step {
+        let child = &mut self.children[index];
+        let end = child.reap();
+        let end = child.explained(end);
+        // What came after the word of an agent's end is written as well.
+        child.runs.iter_mut().filter_map(|run| run.log.as_mut()).for_each(super::logs::Log::finish);
+        if matches!(child.spawned.containment(), spawned::Containment::Subreaper) {
+            // A reaper that was killed has left its agent to the warden. What does not end is found again by a teardown.
+            let known: Vec<u32> = self.children.iter().filter(|child| !child.gone).map(|child| child.spawned.process.pid).collect();
+            let _ = spawned::kill_orphans(&known, KILL_WITHIN);
+        }
+        let child = &mut self.children[index];
+        let mut recorded = None;
+        for run in child.runs.iter_mut().filter(|run| !run.is_over()) {
+            if matches!(run.stage, Stage::Starting) && run.refusal.is_none() {
+                let words = run.log.as_ref().map(super::logs::Log::last_words).filter(|words| !words.is_empty());
+                run.refusal = Some(words.unwrap_or_else(|| format!("it ended before it was ready: {}", describe(&end))));
+            }
+            run.end(end.clone());
+            recorded = Some(run.agent.clone());
+        }
+        if let Some(at) = self.joining.iter().position(|(joining, _)| *joining == index) {
+            self.joining.remove(at);
+            let why = self.children[index].runs.iter().find_map(|run| run.refusal.clone());
+            return Step::NotJoined(index, why.unwrap_or_else(|| describe(&end)));
+        }
+        if matches!(self.phase, Phase::Starting { .. }) && self.children[index].runs.iter().any(|run| run.refusal.is_some()) {
+            return self.give_up_starting();
+        }
+        match recorded {
+            Some(agent) => self.after_end(agent, end),
+            None => self.progress(),
+        }
+    }
+
+    /// What follows from where the runs stand.
+    fn progress(&mut self) -> Step {
+        match self.phase {
+            Phase::Starting { .. } => {
+                let starting = self.runs().any(|run| matches!(run.stage, Stage::Starting));
+                if starting { Step::Wait } else { Step::Activate }
+            }
+            Phase::Running | Phase::Closing { .. } => {
+                let over = self.runs().all(AgentRun::is_over);
+                if over {
+                    // Whatever is left of a child whose agents are over is ended, and waited for.
+                    self.kill_all();
+                }
+                if over && self.children.iter().all(|child| child.gone) { Step::Over } else { Step::Wait }
+            }
+        }
+    }
+
+    fn give_up_starting(&mut self) -> Step {
+        if !matches!(self.phase, Phase::Starting { .. }) {
+            return self.progress();
+        }
+        self.kill_all();
+        if !self.children.iter().all(|child| child.gone) {
+            return Step::Wait;
+        }
+        let refusal = self.runs().find_map(|run| Some((run.agent.clone(), run.refusal.clone()?)));
+        let (agent, why) = refusal.unwrap_or_else(|| (self.children[0].runs[0].agent.clone(), "it did not become ready".into()));
+        Step::NotReady(format!("agent {agent} did not start: {why}"))
+    }
+
+    /// The cell is active, durably.
+    pub fn activated(&mut self, expires_at: Option<DateTime<Utc>>, timeout: Option<Duration>) -> Step {
+        self.phase = Phase::Running;
+        self.expires_at = expires_at;
+        self.timeout = timeout.map(|timeout| (Instant::now() + timeout, timeout));
+        self.progress()
+    }
+
+    /// The cell is closing, durably: the agents are told.
+    pub fn closing(&mut self, grace: Duration) -> Step {
+        let kill_at = Instant::now() + grace;
+        let kill_at = if let Phase::Closing { kill_at: earlier } = self.phase { kill_at.min(earlier) } else { kill_at };
+        self.phase = Phase::Closing { kill_at };
+        if grace.is_zero() {
+            return self.kill_now();
+        }
+        let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        for child in self.children.iter().filter(|child| child.is_running()) {
+            child.tell(&ToChild::Close { agent: None, grace_ms });
+        }
+        self.progress()
+    }
+
+    fn request(&mut self, ask: Ask, answers: mpsc::UnboundedSender<Answer>) -> Step {
+        if matches!(self.phase, Phase::Starting { .. }) {
+            let _ = answers.send(Answer::Refused { message: "the cell is still starting".into() });
+            return Step::Wait;
+        }
+        match ask {
+            Ask::Close { by, grace_ms } => {
+                Step::Close { reason: CloseReason::Asked { by }, grace: Duration::from_millis(grace_ms), asker: Some(answers) }
+            }
+            Ask::End { by } => Step::Close { reason: CloseReason::Asked { by }, grace: Duration::ZERO, asker: Some(answers) },
+            Ask::Start { by, plan } => Step::Start(plan, by, answers),
+        }
+    }
+
+    fn signal(&mut self) -> Step {
+        match self.phase {
+            Phase::Starting { .. } => {
+                self.refuse_all("the warden was told to end");
+                self.give_up_starting()
+            }
+            Phase::Running => Step::Close { reason: CloseReason::Finished, grace: OWN_GRACE, asker: None },
+            Phase::Closing { .. } => self.kill_now(),
+        }
+    }
+
+    fn refuse_all(&mut self, why: &str) {
+        for run in self.children.iter_mut().flat_map(|child| &mut child.runs) {
+            run.refusal.get_or_insert_with(|| why.to_owned());
+        }
+    }
+
+    /// When [`Life::overdue`] must be called at the latest.
+    pub fn deadline(&self, now: DateTime<Utc>) -> Instant {
+        // A wall clock may be set, and a machine may sleep: look again at least this often.
+        const LOOK_AGAIN: Duration = Duration::from_secs(30);
+        let instant = Instant::now();
+        let mut next = instant + LOOK_AGAIN;
+        match self.phase {
+            Phase::Starting { until } => next = next.min(until),
+            Phase::Closing { kill_at } => next = next.min(kill_at),
+            Phase::Running => {
+                if let Some(at) = self.expires_at {
+                    next = next.min(instant + (at - now).to_std().unwrap_or_default());
+                }
+                if let Some((at, _)) = self.timeout {
+                    next = next.min(at);
+                }
+            }
+        }
+        for (_, until) in &self.joining {
+            next = next.min(*until);
+        }
+        next
+    }
+
+    /// Does what is due. `still_expired` asks the registry whether the time to live was extended meanwhile.
+    pub fn overdue(&mut self, now: DateTime<Utc>) -> Step {
+        let instant = Instant::now();
+        for (index, until) in self.joining.iter_mut().filter(|(_, until)| instant >= *until) {
+            *until = instant + KILL_WITHIN;
+            let child = &mut self.children[*index];
+            for run in &mut child.runs {
+                run.refusal.get_or_insert_with(|| NOT_IN_TIME.to_owned());
+            }
+            child.kill();
+        }
+        match self.phase {
+            Phase::Starting { until } if instant >= until => {
+                self.phase = Phase::Starting { until: instant + KILL_WITHIN };
+                self.refuse_all(NOT_IN_TIME);
+                self.give_up_starting()
+            }
+            Phase::Running if self.timeout.is_some_and(|(at, _)| instant >= at) => {
+                let after = self.timeout.take().map_or(Duration::ZERO, |(_, after)| after);
+                let message = format!("it ran longer than {}", crate::policy::format_duration(after));
+                self.decide_all(&End::Limit { limit: "timeout".into(), message });
+                self.kill_all();
+                Step::Wait
+            }
+            Phase::Running if self.expires_at.is_some_and(|at| now >= at) => {
+                Step::Close { reason: CloseReason::Expired, grace: OWN_GRACE, asker: None }
+            }
+            Phase::Closing { kill_at } if instant >= kill_at => self.kill_now(),
+            Phase::Starting { .. } | Phase::Running | Phase::Closing { .. } => Step::Wait,
+        }
+    }
+
+    /// Ends one agent for a limit that the warden itself watches.
+    pub fn end_for_limit(&mut self, agent: &AgentName, limit: &str, message: String) {
+        let Some(child) = self.children.iter_mut().find(|child| child.runs.iter().any(|run| run.agent == *agent)) else { return };
+        if let Some(run) = child.run(agent) {
+            run.decided = Some(End::Limit { limit: limit.into(), message });
+        }
+        if child.runs.len() == 1 {
+            child.kill();
+        } else {
+            child.tell(&ToChild::Close { agent: Some(agent.clone()), grace_ms: 0 });
+        }
+    }
+
+    fn decide_all(&mut self, end: &End) {
+        for run in self.children.iter_mut().flat_map(|child| &mut child.runs).filter(|run| !run.is_over()) {
+            run.decided.get_or_insert_with(|| end.clone());
+        }
+    }
+
+    fn kill_now(&mut self) -> Step {
+        // Looked at again after this time only to say so in the log: the kernel decides when it is gone.
+        self.phase = Phase::Closing { kill_at: Instant::now() + KILL_WITHIN };
+        self.kill_all();
+        self.progress_without_kill()
+    }
+
+    fn progress_without_kill(&self) -> Step {
+        let gone = self.children.iter().all(|child| child.gone) && self.runs().all(AgentRun::is_over);
+        if gone { Step::Over } else { Step::Wait }
+    }
+
+    fn kill_all(&mut self) {
+        for child in self.children.iter_mut().filter(|child| !child.gone) {
+            // Several may ask for the end of the same cell: a child is ended once.
+            if child.is_running() && !child.killed {
+                child.killed = true;
+                self.killed += 1;
+            }
+            child.kill();
+        }
+    }
+
+    /// How every agent's run ended, by agent.
+    pub fn ends(&self) -> BTreeMap<AgentName, End> {
+        let end = |run: &AgentRun| match &run.stage {
+            Stage::Over(end) => Some((run.agent.clone(), end.clone())),
+            Stage::Starting | Stage::Running => None,
+        };
+        self.runs().filter_map(end).collect()
+    }
+}
+
+/// How a run ended, as a phrase.
+pub fn describe(end: &End) -> String {
+    match end {
+        End::Exited { code: 0 } => "it ended well".to_owned(),
+        End::Exited { code } => format!("it exited with code {code}"),
+        End::Signalled { signal } => format!("it was ended by signal {signal}"),
+        End::Trapped { message } => format!("it trapped: {message}"),
+        End::Limit { limit, message } => format!("limit {limit}: {message}"),
+    }
+}
+
+/// Whether a run ended well: on its own, with code 0.
+pub const fn is_well(end: &End) -> bool {
+    matches!(end, End::Exited { code: 0 })
+}

@@ -1,0 +1,301 @@
+//! What an agent writes, kept: bounded, rotated, and made harmless.
+//!
+//! A line on disk is `2026-11-22T13:20:00.123Z out text`: the time and the stream stand before whatever
+//! the agent wrote, so that it can forge neither, and control characters are written as escapes, so that
+//! `cat` is safe. Two files are kept, `<agent>.log` and `<agent>.log.1`, each at most half of the agent's log
+//! limit. Past its rate an agent's output is dropped, counted and the count written: the warden always reads.
+
+use std::{
+    io::{self, Write},
+    time::{Duration, Instant},
+};
+
+use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
+use chrono::{SecondsFormat, Utc};
+
+use crate::cell::text::push_printable;
+use crate::{cell::AgentName, policy::ByteSize};
+
+/// The longest line kept in one piece; a longer one is cut into several, so that one line never fills the memory of the warden.
+const LINE_MOST_BYTES: usize = 4 * 1024;
+/// Bytes of a line's time and stream.
+const HEAD_BYTES: usize = 30;
+/// Output kept per agent and second, once its burst is used up. Faster than anybody reads; slow enough that a flood costs little.
+const RATE_BYTES_PER_SECOND: u64 = 256 * 1024;
+/// Output kept at once before the rate counts.
+const BURST_BYTES: u64 = 1024 * 1024;
+
+/// How often, at the most, it is written how much was dropped.
+const NOTE_EVERY: Duration = Duration::from_secs(1);
+
+/// One of the two output streams of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    /// Standard output.
+    Out,
+    /// Standard error.
+    Err,
+}
+
+impl Stream {
+    /// The stream as it stands in the log.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Out => "out",
+            Self::Err => "err",
+        }
+    }
+
+    const fn index(self) -> usize {
+        match self {
+            Self::Out => 0,
+            Self::Err => 1,
+        }
+    }
+}
+
+/// Lets a bounded number of bytes through, and more as time passes.
+#[derive(Debug)]
+struct Bucket {
+    tokens: u64,
+    filled: Instant,
+}
+
+impl Bucket {
+    fn new() -> Self {
+        Self { tokens: BURST_BYTES, filled: Instant::now() }
+    }
+
+    /// Adds what time has earned since it was last asked.
+    fn refill(&mut self) {
+        let gained = self.filled.elapsed().as_millis() * u128::from(RATE_BYTES_PER_SECOND) / 1000;
+        if gained > 0 {
+            self.tokens = BURST_BYTES.min(self.tokens.saturating_add(u64::try_from(gained).unwrap_or(u64::MAX)));
+            self.filled = Instant::now();
+        }
+    }
+
+    /// Whether so many bytes may pass; then they are paid for.
+    const fn spend(&mut self, bytes: usize) -> bool {
+        let enough = self.tokens >= bytes as u64;
+        if enough {
+            self.tokens -= bytes as u64;
+        }
+        enough
+    }
+}
+
+/// The log of one agent.
+#[derive(Debug)]
+pub struct Log {
+    dir: Dir,
+    name: String,
+    file: Option<File>,
+    /// Bytes in the current file.
+    written: u64,
+    /// Most bytes of one file.
+    most: u64,
+    /// Whole lines that are not written yet.
+    unwritten: String,
+    /// Unfinished lines, one a stream.
+    pending: [Vec<u8>; 2],
+    bucket: Bucket,
+    dropped: u64,
+    /// When the count was last written.
+    noted: Instant,
+    /// The end of what the agent wrote to standard error, for error messages.
+    tail: Vec<u8>,
+}
+
+impl Log {
+    /// The log of `agent` in a cell's directory of logs; the file is created with its first line.
+    pub fn new(dir: Dir, agent: &AgentName, limit: ByteSize) -> Self {
+        let most = (limit.bytes() / 2).max(1);
+        let name = format!("{agent}.log");
+        Self {
+            dir,
+            name,
+            file: None,
+            written: 0,
+            most,
+            unwritten: String::new(),
+            pending: [Vec::new(), Vec::new()],
+            bucket: Bucket::new(),
+            dropped: 0,
+            noted: Instant::now(),
+            tail: Vec::new(),
+        }
+    }
+
+    /// Takes what an agent wrote. Never fails an agent for a full disk: what cannot be kept is counted as dropped.
+    pub fn push(&mut self, stream: Stream, bytes: &[u8]) {
+        self.bucket.refill();
+        if stream == Stream::Err {
+            self.keep_tail(bytes);
+        }
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = LINE_MOST_BYTES - self.pending[stream.index()].len();
+            let newline = rest.iter().take(room).position(|&b| b == b'\n');
+            let (piece, consumed) = newline.map_or((room.min(rest.len()), room.min(rest.len())), |at| (at, at + 1));
+            // Short lines cost what they take on disk, with their time and stream.
+            if !self.bucket.spend(piece + newline.map_or(0, |_| HEAD_BYTES)) {
+                self.dropped += rest.len() as u64;
+                break;
+            }
+            self.pending[stream.index()].extend_from_slice(&rest[..piece]);
+            rest = &rest[consumed..];
+            if newline.is_some() || self.pending[stream.index()].len() >= LINE_MOST_BYTES {
+                self.end_line(stream);
+            }
+        }
+        if self.dropped > 0 && self.noted.elapsed() >= NOTE_EVERY {
+            self.note_dropped();
+        }
+        self.flush();
+    }
+
+    /// Adds to what was dropped on the way to the warden.
+    pub fn add_dropped(&mut self, bytes: u64) {
+        self.dropped = self.dropped.saturating_add(bytes);
+    }
+
+    /// Writes what is left of unfinished lines and of counts.
+    pub fn finish(&mut self) {
+        for stream in [Stream::Out, Stream::Err] {
+            if !self.pending[stream.index()].is_empty() {
+                self.end_line(stream);
+            }
+        }
+        if self.dropped > 0 {
+            self.note_dropped();
+        }
+        self.flush();
+    }
+
+    /// The last thing that the agent said on standard error: what an operator wants to read when it did not start.
+    pub fn last_words(&self) -> String {
+        crate::cell::text::one_line(&String::from_utf8_lossy(&self.tail), 500)
+    }
+
+    fn keep_tail(&mut self, bytes: &[u8]) {
+        const TAIL_BYTES: usize = 1024;
+        self.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL_BYTES)..]);
+        let excess = self.tail.len().saturating_sub(TAIL_BYTES);
+        self.tail.drain(..excess);
+    }
+
+    fn note_dropped(&mut self) {
+        let dropped = std::mem::take(&mut self.dropped);
+        self.noted = Instant::now();
+        self.append("lazarus", &format!("dropped {dropped} bytes of output: more than is kept"));
+    }
+
+    fn end_line(&mut self, stream: Stream) {
+        let mut text = String::new();
+        let mut raw = std::mem::take(&mut self.pending[stream.index()]);
+        if raw.last() == Some(&b'\r') {
+            raw.pop();
+        }
+        push_printable(&mut text, &raw);
+        raw.clear();
+        self.pending[stream.index()] = raw;
+        self.append(stream.as_str(), &text);
+    }
+
+    fn append(&mut self, stream: &str, text: &str) {
+        let at = Utc::now().to_rfc3339_opts(SecondsFormat::Millis, true);
+        let line = format!("{at} {stream} {text}\n");
+        if self.written + (self.unwritten.len() + line.len()) as u64 > self.most {
+            self.flush();
+            self.rotate();
+        }
+        self.unwritten.push_str(&line);
+    }
+
+    /// Writes the lines that are whole, at once: a flood of short ones must not cost a system call each.
+    fn flush(&mut self) {
+        if self.unwritten.is_empty() {
+            return;
+        }
+        let lines = std::mem::take(&mut self.unwritten);
+        if self.write(lines.as_bytes()).is_err() {
+            self.dropped += lines.len() as u64;
+            self.file = None;
+        }
+    }
+
+    fn rotate(&mut self) {
+        if self.file.take().is_some() && self.dir.rename(&self.name, &self.dir, format!("{}.1", self.name)).is_ok() {
+            self.written = 0;
+        }
+    }
+
+    fn write(&mut self, lines: &[u8]) -> io::Result<()> {
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => {
+                let mut options = OpenOptions::new();
+                // The directory is the trusted side's alone; still, never write through a link.
+                options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+                let file = self.dir.open_with(&self.name, &options)?;
+                self.written = file.metadata()?.len();
+                none.insert(file)
+            }
+        };
+        file.write_all(lines)?;
+        self.written += lines.len() as u64;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(limit: u64) -> (tempfile::TempDir, Log) {
+        let temp = tempfile::tempdir().expect("a directory");
+        let dir = Dir::open_ambient_dir(temp.path(), cap_std::ambient_authority()).expect("opened");
+        let limit = ByteSize::new(limit).expect("not zero");
+        let log = Log::new(dir, &"scribe".parse().expect("a name"), limit);
+        (temp, log)
+    }
+
+    fn read(temp: &tempfile::TempDir, name: &str) -> String {
+        std::fs::read_to_string(temp.path().join(name)).unwrap_or_default()
+    }
+
+    #[test]
+    fn lines_carry_time_and_stream_that_no_agent_can_forge() {
+        let (temp, mut log) = log(1 << 20);
+        log.push(Stream::Out, b"2026-01-01T00:00:00.000Z lazarus all is well\nhalf");
+        log.push(Stream::Err, b"oops\n");
+        log.push(Stream::Out, b" a line\x1b]0;title\x07\n");
+        log.finish();
+        let text = read(&temp, "scribe.log");
+        let lines: Vec<&str> = text.lines().map(|line| line.split_once(' ').expect("a time").1).collect();
+        assert_eq!(lines, ["out 2026-01-01T00:00:00.000Z lazarus all is well", "err oops", "out half a line\\x1b]0;title\\x07"]);
+        assert_eq!(log.last_words(), "oops");
+    }
+
+    #[test]
+    fn a_flood_is_bounded_on_disk_and_counted() {
+        let (temp, mut log) = log(64 * 1024);
+        for _ in 0..2000 {
+            log.push(Stream::Out, &[b'x'; 4096]);
+        }
+        log.finish();
+        let (now, before) = (read(&temp, "scribe.log"), read(&temp, "scribe.log.1"));
+        assert!(now.len() + before.len() <= 64 * 1024, "{} + {}", now.len(), before.len());
+        assert!(before.len() > 20 * 1024, "the rotated file is kept");
+        assert!(now.contains("lazarus dropped "), "{}", &now[now.len() - 200..]);
+    }
+
+    #[test]
+    fn a_line_without_end_is_cut() {
+        let (temp, mut log) = log(1 << 20);
+        log.push(Stream::Out, &[b'y'; 3 * LINE_MOST_BYTES + 10]);
+        log.finish();
+        assert_eq!(read(&temp, "scribe.log").lines().count(), 4);
+    }
+}

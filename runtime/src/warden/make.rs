@@ -1,0 +1,143 @@
+//! Making what a cell needs: its directory and homes, its control socket, its children.
+
+use std::{os::unix::net::UnixListener, path::Path, sync::Arc};
+
+use cap_std::fs::Dir;
+
+use super::{
+    child::{AgentRun, Child, Stage},
+    control,
+    duty::WardenError,
+    logs::Log,
+    spec::{AgentPlan, WardenSpec},
+};
+use crate::{
+    backend::{Launch, Program, Stdio, process, wasm},
+    cell::AgentName,
+    failpoint::{self, Point},
+    home::{CellDir, Lease, Place, Root},
+    jail::{
+        cgroup::Cgroup,
+        namespaces::{self, NamespaceSupport},
+    },
+    policy::Report,
+};
+
+/// Everything of a cell that is not its children.
+pub struct Made {
+    /// The Lazarus root.
+    pub root: Root,
+    /// The cell's directory.
+    pub dir: CellDir,
+    /// The cell's lease: nobody else runs or removes it meanwhile. Held, never looked at.
+    pub _lease: Lease,
+    /// Its control socket.
+    pub listener: UnixListener,
+    /// What namespaces a process agent can have.
+    pub namespaces: NamespaceSupport,
+}
+
+/// The first life of every cell.
+const FIRST_GENERATION: u32 = 1;
+
+/// Makes the cell's directory, takes its lease, furnishes the homes, and opens the control socket.
+///
+/// # Errors
+/// What cannot be made; whatever was made stays, for the caller to remove.
+pub fn make(spec: &WardenSpec) -> Result<Made, WardenError> {
+    // Before any thread exists: a user namespace is entered by a process of one thread alone.
+    let processes = spec.agents.iter().any(|plan| matches!(plan.launch.program, Program::Command { .. }));
+    let namespaces = if processes {
+        namespaces::prepare_warden()
+    } else {
+        NamespaceSupport::None { because: "the cell was summoned for wasm agents".into() }
+    };
+    let root = Root::open(&spec.root)?;
+    let dir = root.create_cell(&spec.cell)?;
+    let lease = Lease::take(&dir, FIRST_GENERATION)?;
+    if spec.homes {
+        for plan in &spec.agents {
+            furnish(&dir, plan)?;
+        }
+    }
+    failpoint::hit(Point::WardenHome);
+    let listener = dir.run().and_then(control::bind).map_err(WardenError::Control)?;
+    Ok(Made { root, dir, _lease: lease, listener, namespaces })
+}
+
+/// The place of an agent's home, which a spec names by its path.
+pub fn place_of(dir: &CellDir, home: &Path, agent: &AgentName) -> Option<Place> {
+    [Place::Only, Place::Member, Place::Guest].into_iter().find(|&place| dir.home_path(place, agent) == home)
+}
+
+/// Makes one agent's home, from its template if it has one.
+///
+/// # Errors
+/// What cannot be made or copied.
+pub fn furnish(dir: &CellDir, plan: &AgentPlan) -> Result<(), WardenError> {
+    let Some(home) = &plan.launch.home else { return Ok(()) };
+    let agent = &plan.launch.agent;
+    let place = place_of(dir, home, agent).ok_or_else(|| WardenError::Home(home.clone()))?;
+    let template = plan.template.as_deref().map(crate::home::ambient::open_named_dir).transpose().map_err(WardenError::Template)?;
+    dir.make_home(place, agent, template.as_ref().map(|(dir, _)| dir))?;
+    Ok(())
+}
+
+/// Starts the children of some agents: a reaper each for process agents, one host for all wasm agents.
+///
+/// # Errors
+/// A child that cannot be started; those that were are ended by dropping them.
+pub fn start(made: &Made, plans: &[AgentPlan], joined: bool) -> Result<Vec<Child>, WardenError> {
+    let logs = made.dir.logs().map_err(WardenError::Control)?;
+    let mut children = Vec::new();
+    let mut compiled = Vec::new();
+    for plan in plans {
+        match &plan.launch.program {
+            Program::Command { .. } => {
+                // Where the machine gives no group, the agent is limited process by process, and its report says so.
+                let cgroup = Cgroup::create(made.dir.id(), &plan.launch.agent, &plan.launch.policy.limits).ok().map(Arc::new);
+                let launch = seen_from(&plan.launch, &made.namespaces);
+                let options = process::ProcessOptions { namespaces: made.namespaces.clone(), cgroup: cgroup.clone() };
+                let spawned = process::spawn(&launch, &options)?;
+                children.push(Child::new(spawned, vec![run_of(&plan.launch, &logs)?], joined, cgroup));
+            }
+            Program::Compiled { .. } => compiled.push(plan.launch.clone()),
+        }
+    }
+    if !compiled.is_empty() {
+        let spawned = wasm::spawn(&compiled, made.root.cache())?;
+        let runs = compiled.iter().map(|launch| run_of(launch, &logs)).collect::<Result<_, _>>()?;
+        children.push(Child::new(spawned, runs, joined, None));
+    }
+    Ok(children)
+}
+
+/// Without namespaces of its own, a process sees what its team shares where that is on the machine.
+fn seen_from(launch: &Launch, namespaces: &NamespaceSupport) -> Launch {
+    let mut launch = launch.clone();
+    if let (NamespaceSupport::None { .. }, Some(shared)) = (namespaces, &launch.shared) {
+        let path = shared.to_string_lossy().into_owned();
+        for (_, value) in launch.env.iter_mut().filter(|(name, _)| name == "LAZARUS_SHARED") {
+            value.clone_from(&path);
+        }
+    }
+    launch
+}
+
+fn run_of(launch: &Launch, logs: &Dir) -> Result<AgentRun, WardenError> {
+    let log = match launch.stdio {
+        Stdio::Captured => Some(Log::new(logs.try_clone().map_err(WardenError::Control)?, &launch.agent, launch.policy.limits.log)),
+        Stdio::Inherited => None,
+    };
+    Ok(AgentRun {
+        agent: launch.agent.clone(),
+        stage: Stage::Starting,
+        program: launch.program.phrase(),
+        policy: launch.policy.clone(),
+        report: Report::new(),
+        log,
+        home: launch.home.clone(),
+        decided: None,
+        refusal: None,
+    })
+}

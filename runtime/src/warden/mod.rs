@@ -1,0 +1,87 @@
+//! The warden: the trusted process that watches over one cell.
+//!
+//! ```text
+//!  command ── spec ──→ warden ─ makes the cell, takes its lease, starts its agents ─ waits for "ready"
+//!     ↑                   │
+//!     └── one line ───────┤ `active` is durable, or the cell failed and nothing is left of it
+//!                         │
+//!                         └─ logs, time to live, home sizes, control socket … until nothing lives any more
+//! ```
+//!
+//! - [`spec`]: what it is told, and what it answers; [`control`]: how it is asked for something later.
+//! - [`watch`] turns descriptors into events; [`life`] decides what follows; [`duty`] carries it out.
+//! - [`logs`]: what the agents write, bounded and made harmless.
+//!
+//! It runs no guest code, is one thread (and one parked thread for each process agent), and opens the registry only for a transition.
+
+mod child;
+mod control;
+mod duty;
+mod life;
+mod logs;
+mod make;
+mod spec;
+mod watch;
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+pub use control::{Conversation, ask};
+pub use duty::{WardenError, watch_over};
+pub use life::{describe, is_well};
+pub use spec::{AgentPlan, Answer, Ask, Outcome, Readiness, WardenSpec};
+
+/// The hidden subcommand that runs a detached warden: its spec on standard input, its one answer on standard output.
+pub const SUBCOMMAND: &str = "__warden";
+/// Bytes of a spec: the plans of a large team with their variables.
+const SPEC_MOST_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Runs a detached warden to the end of its cell.
+pub fn main_warden() -> ExitCode {
+    crate::failpoint::hit(crate::failpoint::Point::WardenStart);
+    // Started through /proc/self/exe, it would be called "exe" by whoever lists processes.
+    let _ = rustix::thread::set_name(c"lazarus-warden");
+    // A lock or a pipe of the operator's shell must not be held for as long as the cell lives.
+    if let Err(error) = crate::unchecked::close_inherited() {
+        answer(&Readiness::Failed { message: format!("the warden could not close what it inherited: {error}"), internal: true });
+        return ExitCode::FAILURE;
+    }
+    // Fails only where this is a session leader already, which is what is wanted.
+    let _ = rustix::process::setsid();
+    let spec: WardenSpec = match serde_json::from_reader(io::Read::take(io::stdin().lock(), SPEC_MOST_BYTES)) {
+        Ok(spec) => spec,
+        Err(error) => {
+            answer(&Readiness::Failed { message: format!("the warden did not understand its spec: {error}"), internal: true });
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = watch_over(spec, answer);
+    match outcome {
+        Ok(Outcome::Ran(_)) => ExitCode::SUCCESS,
+        Ok(Outcome::NotReady { message, internal }) => {
+            answer(&Readiness::Failed { message, internal });
+            ExitCode::FAILURE
+        }
+        Err(error) => {
+            answer(&Readiness::Failed { message: error.to_string(), internal: true });
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says the one line, then lets go of the pipe: whoever reads it must not wait for the end of the cell.
+fn answer(readiness: &Readiness) {
+    if let Ok(mut line) = serde_json::to_vec(readiness) {
+        line.push(b'\n');
+        // A command that is gone is told by the registry.
+        let _ = rustix::io::write(rustix::stdio::stdout(), &line);
+    }
+    let _ = io::stdout().flush();
+    if let Ok(null) = std::fs::File::options().read(true).write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdin(&null);
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
+}

@@ -1,0 +1,219 @@
+//! What happens to a warden, as one stream of events: packets and output of its children, their ends,
+//! requests on the control socket, signals. The tasks here only read and bound; [`super::life`] decides.
+
+use std::{io, os::fd::OwnedFd, sync::Arc};
+
+use rustix::net::RecvFlags;
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    sync::mpsc,
+};
+
+use super::{control::Request, logs::Stream};
+use crate::backend::{
+    protocol::{self, FromChild, PACKET_MOST_BYTES},
+    spawned::Spawned,
+};
+
+/// Events that may wait; a child that floods waits then, and its own bounds drop what it writes.
+const EVENTS_MOST: usize = 256;
+/// Output read at once.
+const READ_BYTES: usize = 16 * 1024;
+
+/// A packet of a child, taken apart.
+pub enum Packet {
+    /// A message.
+    Control(FromChild),
+    /// Output of one of the child's agents.
+    Output {
+        /// The agent, as the child counts.
+        guest: u16,
+        /// The stream.
+        stream: Stream,
+        /// What was written. Hostile.
+        bytes: Vec<u8>,
+    },
+}
+
+/// One thing that happened. Children are counted in the order in which they were started.
+pub enum Event {
+    /// A child said something.
+    Packet(usize, Packet),
+    /// A child said something that is no packet of the protocol, or too large: it is not to be trusted further.
+    Garbled(usize),
+    /// A child's process wrote to one of its own streams.
+    Output(usize, Stream, Vec<u8>),
+    /// Both streams of a child and its socket are at their end, or its process is gone.
+    Exited(usize),
+    /// Somebody asked for something.
+    Request(Request),
+    /// The warden was told to end: SIGTERM or SIGINT.
+    Signal,
+}
+
+/// Where events come together.
+pub struct Watch {
+    sender: mpsc::Sender<Event>,
+    receiver: mpsc::Receiver<Event>,
+}
+
+/// The descriptors of a child that are watched.
+pub struct Watched {
+    /// Readable when the process has ended: pidfd_open(2).
+    pub pidfd: OwnedFd,
+    /// Its message socket.
+    pub socket: OwnedFd,
+    /// Its output streams, where they are captured by pipe.
+    pub outputs: Vec<(Stream, OwnedFd)>,
+}
+
+impl Watched {
+    /// The descriptors of a child; its output streams go over to the watch.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub fn of(spawned: &mut Spawned) -> io::Result<Self> {
+        let pidfd = spawned.pidfd().try_clone_to_owned()?;
+        let socket = spawned.socket.try_clone()?;
+        let streams = [(Stream::Out, spawned.stdout.take()), (Stream::Err, spawned.stderr.take())];
+        Ok(Self { pidfd, socket, outputs: streams.into_iter().filter_map(|(stream, fd)| Some((stream, fd?))).collect() })
+    }
+}
+
+impl Watch {
+    /// A watch over nothing yet.
+    pub fn new() -> Self {
+        let (sender, receiver) = mpsc::channel(EVENTS_MOST);
+        Self { sender, receiver }
+    }
+
+    /// The next event. The watch itself keeps the stream open, so there always is one to wait for.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.receiver.recv().await
+    }
+
+    /// Watches a child from now on: everything that it wrote comes before its end.
+    ///
+    /// # Errors
+    /// A descriptor that cannot be watched.
+    pub fn child(&self, index: usize, watched: Watched) -> io::Result<()> {
+        let Watched { pidfd, socket, outputs } = watched;
+        let pidfd = crate::unchecked::watched(pidfd, Interest::READABLE)?;
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        let socket = crate::unchecked::watched(socket, Interest::READABLE)?;
+        let mut readers = Vec::new();
+        readers.push(tokio::spawn(read_packets(index, socket, self.sender.clone())));
+        for (stream, fd) in outputs {
+            rustix::io::ioctl_fionbio(&fd, true)?;
+            let fd = crate::unchecked::watched(fd, Interest::READABLE)?;
+            readers.push(tokio::spawn(read_output(index, stream, fd, self.sender.clone())));
+        }
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            // An error here means that the process cannot be waited for; the readers' end then has to do.
+            let _ = pidfd.readable().await;
+            for reader in readers {
+                // A descendant that still holds a pipe must not hold up the news of the end.
+                let _ = tokio::time::timeout(std::time::Duration::from_millis(200), reader).await;
+            }
+            let _ = sender.send(Event::Exited(index)).await;
+        });
+        Ok(())
+    }
+
+    /// Watches the control socket's requests.
+    pub fn requests(&self, mut requests: mpsc::UnboundedReceiver<Request>) {
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            while let Some(request) = requests.recv().await {
+                if sender.send(Event::Request(request)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Watches a pipe into which signals are written.
+    ///
+    /// # Errors
+    /// A descriptor that cannot be watched.
+    pub fn signals(&self, pipe: OwnedFd) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(&pipe, true)?;
+        let pipe = crate::unchecked::watched(pipe, Interest::READABLE)?;
+        let sender = self.sender.clone();
+        tokio::spawn(async move {
+            let mut buffer = [0; 16];
+            while let Ok(read) = read_some(&pipe, &mut buffer).await {
+                if read == 0 || sender.send(Event::Signal).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(())
+    }
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+async fn read_some(fd: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> io::Result<usize> {
+    fd.async_io(Interest::READABLE, |fd| Ok(rustix::io::read(fd, &mut *buffer)?)).await
+}
+
+async fn read_output(index: usize, stream: Stream, fd: AsyncFd<OwnedFd>, sender: mpsc::Sender<Event>) {
+    let mut buffer = vec![0; READ_BYTES];
+    while let Ok(read @ 1..) = read_some(&fd, &mut buffer).await {
+        if sender.send(Event::Output(index, stream, buffer[..read].to_vec())).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn read_packets(index: usize, socket: AsyncFd<OwnedFd>, sender: mpsc::Sender<Event>) {
+    let mut buffer = vec![0; PACKET_MOST_BYTES];
+    loop {
+        // With TRUNC, the answer is the packet's real length, also where it did not fit.
+        let received = socket.async_io(Interest::READABLE, |socket| {
+            let (_, length) = rustix::net::recv(socket, &mut buffer[..], RecvFlags::TRUNC | RecvFlags::DONTWAIT)?;
+            Ok(length)
+        });
+        let event = match received.await {
+            Ok(0) | Err(_) => return,
+            Ok(length) => take_apart(index, buffer.get(..length)),
+        };
+        let garbled = matches!(event, Event::Garbled(_));
+        if sender.send(event).await.is_err() || garbled {
+            return;
+        }
+    }
+}
+
+fn take_apart(index: usize, packet: Option<&[u8]>) -> Event {
+    match packet.map(protocol::from_child) {
+        Some(Ok(protocol::Packet::Control(said))) => Event::Packet(index, Packet::Control(said)),
+        Some(Ok(protocol::Packet::Output { guest, stream, bytes })) => {
+            let stream = match stream {
+                protocol::Stream::Stdout => Stream::Out,
+                protocol::Stream::Stderr => Stream::Err,
+            };
+            Event::Packet(index, Packet::Output { guest, stream, bytes: bytes.to_vec() })
+        }
+        Some(Err(_)) | None => Event::Garbled(index),
+    }
+}
+
+/// A pipe that becomes readable when the process is told to end.
+///
+/// # Errors
+/// No descriptors, or a handler that cannot be installed.
+pub fn termination_pipe() -> io::Result<OwnedFd> {
+    let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    let writer = Arc::new(writer);
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGHUP] {
+        signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+    }
+    Ok(reader)
+}
