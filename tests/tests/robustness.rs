@@ -244,3 +244,66 @@ fn random_kills_leave_a_registry_that_tells_the_truth() {
     wait_until("nothing lives", || lab.processes().is_empty());
     lab.json(&["audit", "verify"]).exits(0);
 }
+
+/// A root on a disk of its own, of so many MiB, in a mount namespace that the commands then share.
+struct SmallDisk {
+    lab: Lab,
+    holder: std::process::Child,
+}
+
+impl SmallDisk {
+    fn new(mebibytes: u32) -> Self {
+        let lab = Lab::new();
+        std::fs::create_dir(lab.root()).expect("made");
+        let root = lab.root().display().to_string();
+        let script = format!("mount -t tmpfs -o mode=0700,size={mebibytes}m none '{root}' && echo mounted && exec sleep 1000");
+        let mut unshare = std::process::Command::new("unshare");
+        unshare.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]).stdout(std::process::Stdio::piped());
+        let mut holder = unshare.spawn().expect("started");
+        let mut said = String::new();
+        let stdout = holder.stdout.take().expect("piped");
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut said).expect("read");
+        assert_eq!(said, "mounted\n", "a small disk could not be made");
+        Self { lab, holder }
+    }
+
+    fn run(&self, args: &[&str]) -> std::process::Output {
+        let inner = self.lab.command(args);
+        let mut outer = std::process::Command::new("nsenter");
+        outer.args(["--preserve-credentials", "--user", "--mount", "--target", &self.holder.id().to_string(), "--"]);
+        outer.arg(inner.get_program()).args(inner.get_args()).env_clear().stdin(std::process::Stdio::null());
+        outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        outer.output().expect("started")
+    }
+
+    #[track_caller]
+    fn json(&self, args: &[&str]) -> serde_json::Value {
+        let mut with = vec!["--json"];
+        with.extend(args);
+        let output = self.run(&with);
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = self.holder.kill().and_then(|()| self.holder.wait());
+    }
+}
+
+#[test]
+fn destroy_empties_a_disk_that_an_agent_filled_and_keeps_on_filling() {
+    for round in 1..=2 {
+        let disk = SmallDisk::new(6);
+        let flood = "while :; do head -c 8000000 /dev/zero >> flood; date >> dates; done 2>/dev/null";
+        let cell = text(&disk.json(&["summon", "filler", "p", "--home", "64MiB", "--", "sh", "-c", flood])["cell_id"]);
+        // Whatever still goes into the registry is one of these commands; at last none of them can.
+        wait_until(&format!("the disk is full (round {round})"), || !disk.run(&["extend", &cell, "1m"]).status.success());
+        let destroyed = disk.json(&["destroy", &cell]);
+        assert!(destroyed["receipt"]["processes_ended"].as_u64().expect("a number") >= 1, "{destroyed}");
+        assert_eq!(destroyed["receipt"]["remained"], serde_json::json!([]), "{destroyed}");
+        assert_eq!(text(&disk.json(&["status", &cell])["cell"]["state"]), "destroyed");
+        disk.json(&["audit", "verify"]);
+    }
+}

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, waitpid};
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, WaitOptions, pidfd_open, wait, waitpid},
+};
 
 use super::nursery::Nursery;
 use crate::{
@@ -21,6 +24,9 @@ const DROP_WAIT: Duration = Duration::from_secs(5);
 const REAPER_WAIT: Duration = Duration::from_secs(1);
 /// How long to wait between two looks at processes that were killed and have not ended yet.
 const RETRY: Duration = Duration::from_millis(2);
+/// How often nothing must be seen below a process before it counts as nothing: one look is no snapshot, and `/proc` may skip a
+/// child while others are cleared away (proc_pid_children(5)).
+const EMPTY_LOOKS: u32 = 3;
 
 /// What ends with the child, when the child is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,25 +138,55 @@ fn open(child: &Child) -> io::Result<PidFd> {
 /// # Errors
 /// `TimedOut` where some live on; otherwise what the kernel says.
 pub fn kill_below(pid: u32, most: Duration) -> io::Result<()> {
+    let mut empty_looks = 0;
+    kill_until(pid, most, |alive| {
+        empty_looks = if alive == 0 { empty_looks + 1 } else { 0 };
+        empty_looks >= EMPTY_LOOKS
+    })
+}
+
+/// Kills all descendants of this process, which adopts what they leave behind, until the kernel says that it has no child at all:
+/// a look into `/proc` can miss one that changes its parent meanwhile, the answer of `waitid(2)` cannot.
+///
+/// # Errors
+/// As [`kill_below`].
+pub fn kill_own(most: Duration) -> io::Result<()> {
+    kill_until(std::process::id(), most, |_| childless())
+}
+
+/// Whether this process has no children, dead or alive, once those that have ended are cleared away.
+fn childless() -> bool {
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) => return false,
+            Err(_) => return true,
+        }
+    }
+}
+
+/// Kills whatever descends from a process until `done`, which hears after each look how many still lived.
+fn kill_until(pid: u32, most: Duration, mut done: impl FnMut(usize) -> bool) -> io::Result<()> {
     let deadline = Instant::now() + most;
     loop {
-        let mut alive = 0;
-        for descendant in liveness::descendants(pid)? {
-            // One that ended meanwhile is no trouble; one that cannot be looked at is tried again, until the deadline.
-            if let Ok(noted) = liveness::identify(descendant)
-                && let Some(handle) = liveness::open(&noted)?
-            {
-                alive += 1;
-                handle.signal(Signal::KILL)?;
-            }
-        }
-        if alive == 0 {
+        // One that ended meanwhile is no trouble; one that cannot be looked at is tried again, until the deadline.
+        let alive = liveness::descendants(pid)?.into_iter().filter(|found| matches!(kill_one(*found), Ok(true) | Err(_))).count();
+        if done(alive) {
             return Ok(());
         }
         if Instant::now() > deadline {
             return Err(io::ErrorKind::TimedOut.into());
         }
         std::thread::sleep(RETRY);
+    }
+}
+
+/// Kills a process that was just listed; `false` where it had ended.
+fn kill_one(pid: u32) -> io::Result<bool> {
+    match liveness::identify(pid) {
+        Ok(noted) => liveness::open(&noted)?.map_or(Ok(false), |handle| handle.signal(Signal::KILL)),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

@@ -109,7 +109,9 @@ pub fn open(noted: &ProcessRef) -> io::Result<Option<PidFd>> {
     // First the handle, then the look: what is seen to be the noted process is what the handle holds.
     let handle = match pidfd_open(pid, PidfdFlags::NONBLOCK) {
         Ok(handle) => PidFd(handle),
-        Err(Errno::SRCH) => return Ok(None),
+        // EINVAL is also what the kernel says of a process that is just being cleared away (pidfd_open(2) means a thread by it,
+        // which no noted process is).
+        Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
         Err(errno) => return Err(errno.into()),
     };
     match probe(noted) {

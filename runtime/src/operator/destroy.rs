@@ -10,7 +10,6 @@ use crate::{
     cell::{CellId, CloseReason, Event, FailReason, Identity, Receipt, Record, State},
     failpoint::{self, Point},
     home::{Lease, LeaseError, Removed},
-    registry::RegistryError,
 };
 
 /// How long somebody else's lease on the cell is waited for: a warden that is just ending, or another teardown.
@@ -33,23 +32,25 @@ impl Operator {
     /// # Errors
     /// No such cell, no right to, something that still lives or lies there.
     pub fn destroy(&mut self, cell: &str) -> Result<Destroyed, Error> {
-        let record = self.swept_cell(cell)?;
+        let record = match self.swept_cell(cell) {
+            // The end of a dead warden could not be recorded: nothing of its cell lives that would take the room.
+            Err(error) if error.is_full_disk() && self.root.spend_reserve() => self.swept_cell(cell)?,
+            swept => swept?,
+        };
         let id = record.proposal.cell_id.clone();
         if let State::Destroyed { by, receipt } = record.state {
             return Ok(Destroyed { message: format!("Destroyed {id} by {by}"), cell_id: id, receipt });
         }
         self.must_lead(&record, "destroy", Action::Destroy)?;
         let detail = format!("state {}", record.state.name());
-        match self.note_intent(Action::Destroy, &id, &detail) {
+        let ended_before = match self.note_intent(Action::Destroy, &id, &detail) {
             // An agent may have filled the disk; this is how it is emptied again.
-            Err(Error::Registry(RegistryError::Full { .. })) if self.root.spend_reserve() => {
-                self.note_intent(Action::Destroy, &id, &detail)?;
-            }
-            noted => noted?,
-        }
+            Err(error) if error.is_full_disk() => self.note_on_full_disk(&record, &detail)?,
+            noted => noted.map(|()| 0)?,
+        };
         failpoint::hit(Point::DestroyIntent);
         let by = self.actor.clone();
-        let destroyed = self.tear_down(&record, &by);
+        let destroyed = self.tear_down_rest(&record, &by, ended_before);
         if destroyed.is_ok() {
             // There is room again, or there was; where there still is none, the next command tries.
             let _ = self.root.keep_reserve();
@@ -60,15 +61,31 @@ impl Operator {
         destroyed
     }
 
+    /// Where there is no room for the intent: ends the cell's processes first, which would take any room that is made, then spends
+    /// the reserve on it. Returns how many processes that took.
+    fn note_on_full_disk(&mut self, record: &Record, detail: &str) -> Result<u32, Error> {
+        let id = &record.proposal.cell_id;
+        let runs = self.registry.runs(id)?;
+        let ended = teardown::end_everything(&self.root, record, &runs, &self.actor)?;
+        self.root.spend_reserve();
+        self.note_intent(Action::Destroy, id, &format!("{detail}; the disk is full, so its {ended} processes were ended first"))?;
+        Ok(ended)
+    }
+
     /// Tears a cell down, whatever state it is in, on behalf of `by`.
     pub(super) fn tear_down(&mut self, record: &Record, by: &Identity) -> Result<Destroyed, Error> {
+        self.tear_down_rest(record, by, 0)
+    }
+
+    /// Tears a cell down of which so many processes were ended before.
+    fn tear_down_rest(&mut self, record: &Record, by: &Identity, ended_before: u32) -> Result<Destroyed, Error> {
         let id = record.proposal.cell_id.clone();
         let record = self.past_proposed(record)?;
         let runs = self.registry.runs(&id)?;
         let processes_ended = teardown::end_everything(&self.root, &record, &runs, by)?;
         failpoint::hit(Point::DestroyEnded);
         self.settle(&id, by)?;
-        self.remove_and_bury(&record, by, processes_ended)
+        self.remove_and_bury(&record, by, ended_before + processes_ended)
     }
 
     /// Removes everything of a cell in which nothing lives, verifies it, and writes the tombstone with the receipt.

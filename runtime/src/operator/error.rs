@@ -249,6 +249,11 @@ impl From<RegistryError> for Error {
 }
 
 impl Error {
+    /// Whether the registry could not be written for want of room on its disk.
+    pub const fn is_full_disk(&self) -> bool {
+        matches!(self, Self::Registry(RegistryError::Full { .. }))
+    }
+
     /// What kind of failure it is. Total: each error is named, so that a new one must be thought about.
     pub fn kind(&self) -> Kind {
         match self {

@@ -25,7 +25,7 @@ use crate::{
         handoff::{self, HandoffError},
         packets::{Received, Waiting, receive_message, send_message},
         protocol::{End, FromChild, ToChild},
-        spawned::kill_below,
+        spawned::kill_own,
     },
     jail::{Bind, BindKind, FileRule, Jail, JailError, JailLimits, NewRoot, Profile, Reach, liveness::PidFd},
     policy::{Enforcer, Limits, Report},
@@ -260,9 +260,8 @@ fn listen(socket: &OwnedFd, main: &PidFd, own_namespace: bool) {
 
 /// Kills whatever descends from this process. Who outlives even that is found by the warden, by control group or not at all.
 fn end_descendants() {
-    let _ = kill_below(std::process::id(), KILL_WAIT);
-    // What was killed is waited for here: the dead count as processes of their user until somebody has.
-    while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
+    // What was killed is waited for, too: the dead count as processes of their user until somebody has.
+    let _ = kill_own(KILL_WAIT);
 }
 
 #[cfg(test)]
