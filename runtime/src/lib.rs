@@ -9,6 +9,8 @@
 pub mod cell;
 pub mod policy;
 
+pub mod mail;
+
 pub mod home;
 
 pub mod agent;

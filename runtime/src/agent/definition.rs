@@ -100,6 +100,8 @@ pub struct Life {
     pub ttl: Option<Duration>,
     /// What happens then.
     pub on_expire: Option<OnExpire>,
+    /// How often an agent that lives by events is called without one; never where it is left out.
+    pub tick: Option<Duration>,
 }
 
 /// An agent definition, understood to its last key. It asks; it grants nothing.

@@ -32,6 +32,7 @@ home = "256MiB"
 [life]
 ttl = 90
 on-expire = "destroy"
+tick = "30s"
 "#;
 
 #[test]
@@ -55,7 +56,10 @@ fn a_whole_definition_is_understood() {
         ..Limits::default()
     };
     assert_eq!(scribe.limits, expected);
-    assert_eq!(scribe.life, Life { ttl: Some(Duration::from_secs(5400)), on_expire: Some(OnExpire::Destroy) });
+    assert_eq!(
+        scribe.life,
+        Life { ttl: Some(Duration::from_secs(5400)), on_expire: Some(OnExpire::Destroy), tick: Some(Duration::from_secs(30)) }
+    );
 }
 
 #[test]
@@ -118,6 +122,7 @@ fn a_value_that_is_not_accepted_is_refused_where_it_is() {
     refused("[limits]\ncpu = 5", (4, 7), "as a duration");
     refused("[limits]\nlog = \"8KiB\"\nstack = \"64MiB\"", (5, 9), "accept limit stack = 64 MiB: the most is 16 MiB");
     refused("[life]\nttl = \"0s\"", (4, 7), "zero is not a limit");
+    refused("[life]\ntick = \"10ms\"", (4, 8), "at least a second");
     refused("[life]\non-expire = \"explode\"", (4, 13), "\"close\", \"destroy\" or \"keep\"");
 }
 

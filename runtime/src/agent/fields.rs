@@ -1,6 +1,9 @@
 //! The tables of a definition, one function each.
 
-use std::path::{Component, Path, PathBuf};
+use std::{
+    path::{Component, Path, PathBuf},
+    time::Duration,
+};
 
 use super::{
     definition::{DefinedProgram, Definition, Digest, Life},
@@ -9,7 +12,7 @@ use super::{
 };
 use crate::{
     cell::OnExpire,
-    policy::{Access, GuestPath, Limits, LimitsError, Mount, parse_ttl, validate_variable},
+    policy::{Access, GuestPath, Limits, LimitsError, Mount, parse_duration, parse_ttl, validate_variable},
 };
 
 /// Entries of any one list or table: far more than an agent has a use for, and few enough to be read by its reviewer.
@@ -140,9 +143,12 @@ pub(super) fn limits(field: &Field<'_>) -> Result<Limits, DefinitionError> {
     Ok(limits)
 }
 
+/// The shortest time between two calls of an agent without an event: each wakes it.
+const TICK_LEAST: Duration = Duration::from_secs(1);
+
 /// `[life]`.
 pub(super) fn life(table: &Table<'_>) -> Result<Life, DefinitionError> {
-    table.only(&["ttl", "on-expire"])?;
+    table.only(&["ttl", "on-expire", "tick"])?;
     let ttl = table.get("ttl").map(|field| parse_ttl(&field.quantity()?).map_err(|error| field.refuse(error))).transpose()?;
     let on_expire = table.get("on-expire").map(|field| match field.string()? {
         "close" => Ok(OnExpire::Close),
@@ -150,5 +156,10 @@ pub(super) fn life(table: &Table<'_>) -> Result<Life, DefinitionError> {
         "keep" => Ok(OnExpire::Keep),
         other => Err(field.unacceptable(other, "\"close\", \"destroy\" or \"keep\"")),
     });
-    Ok(Life { ttl, on_expire: on_expire.transpose()? })
+    let tick = table.get("tick").map(|field| match parse_duration(&field.quantity()?) {
+        Ok(tick) if tick < TICK_LEAST => Err(field.unacceptable(&field.quantity()?, "at least a second")),
+        Ok(tick) => Ok(tick),
+        Err(error) => Err(field.refuse(error)),
+    });
+    Ok(Life { ttl, on_expire: on_expire.transpose()?, tick: tick.transpose()? })
 }

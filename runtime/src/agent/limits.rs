@@ -5,8 +5,22 @@ use std::{num::NonZeroU32, time::Duration};
 use crate::policy::{ByteSize, Limits, LimitsError, QuantityError, parse_duration};
 
 /// Every limit, as definitions (`[limits]`) and command lines (`--memory SIZE`) call it.
-pub const LIMIT_NAMES: [&str; 11] =
-    ["memory", "table-elements", "instances", "stack", "cpu", "hostcall", "random", "open-files", "processes", "home", "log"];
+pub const LIMIT_NAMES: [&str; 14] = [
+    "memory",
+    "table-elements",
+    "instances",
+    "stack",
+    "cpu",
+    "event",
+    "idle",
+    "messages",
+    "hostcall",
+    "random",
+    "open-files",
+    "processes",
+    "home",
+    "log",
+];
 
 /// Why a limit was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +83,9 @@ pub fn set_limit(limits: &mut Limits, name: &str, value: &str) -> Result<(), Lim
         "instances" => limits.instances = count("instances", value)?,
         "stack" => limits.stack = size("stack", value)?,
         "cpu" => limits.cpu = time("cpu", value)?,
+        "event" => limits.event = time("event", value)?,
+        "idle" => limits.idle = time("idle", value)?,
+        "messages" => limits.messages = count("messages", value)?,
         "hostcall" => limits.hostcall = size("hostcall", value)?,
         "random" => limits.random = size("random", value)?,
         "open-files" => limits.open_files = count("open-files", value)?,
@@ -90,7 +107,7 @@ mod tests {
     fn every_limit_is_set_by_its_name_and_by_no_other() {
         let before = Limits::default();
         for name in LIMIT_NAMES {
-            let value = if name == "cpu" { "7s" } else { "70000" };
+            let value = if ["cpu", "event", "idle"].contains(&name) { "7s" } else { "70000" };
             let mut limits = before.clone();
             set_limit(&mut limits, name, value).expect(name);
             let changed = serde_json::to_value(&limits).expect("json");

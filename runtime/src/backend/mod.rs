@@ -57,6 +57,8 @@ impl Program {
 pub enum WasmForm {
     /// A component (preview 2) that exports `wasi:cli/run`.
     Component,
+    /// A component that exports `lazarus:cell/agent`: it lives by events.
+    Agent,
     /// A core module (preview 1) that exports `_start`.
     Module,
 }
@@ -91,4 +93,8 @@ pub struct Launch {
     pub env: Vec<(String, String)>,
     /// Where its streams go.
     pub stdio: Stdio,
+    /// How often an agent that lives by events is called without one.
+    pub tick: Option<std::time::Duration>,
+    /// Whether the cell lived before: an agent that lives by events is told so when it starts.
+    pub again: bool,
 }

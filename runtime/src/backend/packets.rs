@@ -16,6 +16,9 @@ use super::protocol::PACKET_MOST_BYTES;
 /// The tag of a packet that holds a message in JSON.
 const CONTROL: u8 = b'c';
 
+/// What is asked for as send buffer: the kernel doubles it, and grants at most `net.core.wmem_max` (212,992 by default) before that.
+const SEND_BUFFER_BYTES: usize = 208 * 1024;
+
 /// Whether to wait when there is nothing to read, or no room to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Waiting {
@@ -58,7 +61,12 @@ pub enum PacketError {
 /// # Errors
 /// What the kernel says.
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+    let (one, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+    for end in [&one, &other] {
+        // A packet must fit the sender's buffer whole; by default it is smaller than the largest packet (socket(7), SO_SNDBUF).
+        rustix::net::sockopt::set_socket_send_buffer_size(end, SEND_BUFFER_BYTES)?;
+    }
+    Ok((one, other))
 }
 
 /// Sends one message; `false` where there is no room for it now, without waiting.

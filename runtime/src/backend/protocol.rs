@@ -7,10 +7,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{cell::AgentName, policy::Report};
+use crate::{
+    cell::AgentName,
+    mail::{Call, Gift, Message, Refusal},
+    policy::Report,
+};
 
-/// The largest packet, both ways. A larger one is a protocol fault.
-pub const PACKET_MOST_BYTES: usize = 64 * 1024;
+/// The largest packet, both ways. A larger one is a protocol fault. A message's text fits whatever it is made of: JSON writes a control
+/// character in six bytes.
+pub const PACKET_MOST_BYTES: usize = 224 * 1024;
 
 /// How the run of one agent ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,6 +75,29 @@ pub enum FromChild {
         /// How.
         end: End,
     },
+    /// The agent asks something of its cell. It waits for the answer: an agent has one call at a time.
+    Call {
+        /// The agent.
+        agent: AgentName,
+        /// Which call: the answer repeats it.
+        number: u64,
+        /// What is asked.
+        call: Call,
+    },
+    /// An event is over, and the agent waits for the next.
+    EventOver {
+        /// The agent.
+        agent: AgentName,
+        /// Which event.
+        event: u64,
+        /// How it ended.
+        outcome: Outcome,
+    },
+    /// The agent had nothing to do for its idle time, and its memory was dropped.
+    Idle {
+        /// The agent.
+        agent: AgentName,
+    },
     /// Output that was dropped because the warden did not read fast enough, or past the rate.
     Dropped {
         /// The agent.
@@ -89,6 +117,57 @@ pub enum ToChild {
         agent: Option<AgentName>,
         /// The grace, in milliseconds.
         grace_ms: u64,
+    },
+    /// Something happened that an agent lives by. It has one event at a time.
+    Event {
+        /// The agent.
+        agent: AgentName,
+        /// Which event: its end repeats it. Never 0, which is the start of the run.
+        event: u64,
+        /// What happened.
+        occasion: Occasion,
+    },
+    /// What comes of a call.
+    Answer {
+        /// The agent.
+        agent: AgentName,
+        /// Which call.
+        number: u64,
+        /// What is given, or why nothing is.
+        answer: Result<Gift, Refusal>,
+    },
+}
+
+/// What an agent is woken for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "occasion")]
+pub enum Occasion {
+    /// Somebody wrote.
+    Message(Message),
+    /// Its time has come round.
+    Tick,
+}
+
+/// How an event ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "how")]
+pub enum Outcome {
+    /// Well: what it sent is sent, what it was sent is handled.
+    Done,
+    /// The agent says that it may succeed later.
+    Retry {
+        /// Why: one line.
+        why: String,
+    },
+    /// The agent says that it never will.
+    Park {
+        /// Why: one line.
+        why: String,
+    },
+    /// It trapped, reached a limit, or could not be started: the instance is gone. Counts as `Retry`.
+    Lost {
+        /// Why.
+        end: End,
     },
 }
 

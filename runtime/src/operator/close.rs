@@ -46,7 +46,7 @@ impl Operator {
                     let message = format!("Closing {id} by {}", self.actor);
                     return Ok(Closed { cell_id: id, message, state: "closing" });
                 }
-                Answer::Closing | Answer::Started { .. } => {}
+                Answer::Closing | Answer::Started { .. } | Answer::Noted | Answer::Handled { .. } | Answer::Parked { .. } => {}
                 Answer::Ended { .. } => break,
                 Answer::Refused { message } => return Err(Error::WardenRefused { cell: id, message }),
             }

@@ -88,13 +88,15 @@ pub fn policy_lines(policy: &Policy, backend: BackendKind) -> Vec<String> {
     lines.extend(policy.read.iter().map(|path| format!("read      {}", path.display())));
     lines.extend(policy.mounts.iter().map(|mount| format!("mount     {} at {} ({})", mount.host.display(), mount.guest, mount.access)));
     lines.push("network   none".to_owned());
-    let Limits { memory, table_elements, instances, stack, cpu, hostcall, random, open_files, processes, home, log } = &policy.limits;
+    let Limits { memory, table_elements, instances, stack, cpu, event, idle, messages, hostcall, random, open_files, processes, home, log } =
+        &policy.limits;
     let common = [
         ("memory", memory.to_string()),
         ("cpu", format_duration(*cpu)),
         ("home", home.to_string()),
         ("log", log.to_string()),
         ("open-files", open_files.to_string()),
+        ("messages", messages.to_string()),
     ];
     lines.extend(common.map(|(name, value)| format!("limit     {name} = {value}")));
     let own = match backend {
@@ -105,6 +107,8 @@ pub fn policy_lines(policy: &Policy, backend: BackendKind) -> Vec<String> {
             ("instances", instances.to_string()),
             ("hostcall", hostcall.to_string()),
             ("random", random.to_string()),
+            ("event", format_duration(*event)),
+            ("idle", format_duration(*idle)),
         ],
     };
     lines.extend(own.into_iter().map(|(name, value)| format!("limit     {name} = {value}")));

@@ -86,7 +86,7 @@ impl Operator {
         loop {
             match conversation.answer().map_err(|source| Error::WardenSilent { cell: id.clone(), source })? {
                 Some(Answer::Started { process }) => return Ok(process.pid),
-                Some(Answer::Closing | Answer::Ended { .. }) => {}
+                Some(Answer::Closing | Answer::Ended { .. } | Answer::Noted | Answer::Handled { .. } | Answer::Parked { .. }) => {}
                 Some(Answer::Refused { message }) => {
                     self.note_failed(Action::Invite, &id, &message)?;
                     return Err(Error::WardenRefused { cell: id, message });

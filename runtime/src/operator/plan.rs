@@ -63,6 +63,7 @@ struct Decided {
     program: Program,
     policy: Policy,
     template: Option<PathBuf>,
+    tick: Option<Duration>,
 }
 
 /// All agents of a cell, decided but for their place.
@@ -121,6 +122,7 @@ impl Operator {
                 policy_of.map_or((None, None), |installed| (installed.definition.life.ttl, installed.definition.life.on_expire));
             planned.ttl = planned.ttl.max(ttl);
             planned.on_expire = planned.on_expire.or(on_expire);
+            let tick = policy_of.and_then(|installed| installed.definition.life.tick);
             let policy = self.policy(policy_of, wish)?;
             let template = policy_of.and_then(|installed| installed.template.is_some().then(|| agent::template_path(&self.root, agent)));
             let source = source(agent, installed, wish)?;
@@ -138,7 +140,7 @@ impl Operator {
                 return Err(Error::MixedTeam { first, first_needs: *first_needs, second, second_needs: backend });
             }
             let program = self.program(agent, source)?;
-            planned.decided.push(Decided { agent: agent.clone(), program, policy, template });
+            planned.decided.push(Decided { agent: agent.clone(), program, policy, template, tick });
             planned.backend = backend;
             first.get_or_insert((agent.clone(), backend));
         }
@@ -277,7 +279,7 @@ impl Planned {
 }
 
 fn situated(decided: Decided, situation: &Situation<'_>, bare: bool, stdio: Stdio) -> AgentPlan {
-    let Decided { agent, program, policy, template } = decided;
+    let Decided { agent, program, policy, template, tick } = decided;
     let Situation { root, proposal, identity, role, place } = situation;
     let cell = root.cell_path(&proposal.cell_id);
     let with_home = role.has_home() && !bare;
@@ -309,6 +311,6 @@ fn situated(decided: Decided, situation: &Situation<'_>, bare: bool, stdio: Stdi
         env.retain(|(there, _)| there != name);
         env.push((name.clone(), value.clone()));
     }
-    let launch = Launch { agent, role: *role, program, policy, home, shared, env, stdio };
+    let launch = Launch { agent, role: *role, program, policy, home, shared, env, stdio, tick, again: false };
     AgentPlan { identity: identity.clone(), launch, template }
 }

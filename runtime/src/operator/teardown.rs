@@ -94,7 +94,7 @@ fn wait_for_end(mut conversation: warden::Conversation) -> u32 {
     loop {
         match conversation.answer() {
             Ok(Some(Answer::Ended { processes })) => return processes,
-            Ok(Some(Answer::Closing | Answer::Started { .. })) => {}
+            Ok(Some(Answer::Closing | Answer::Started { .. } | Answer::Noted | Answer::Handled { .. } | Answer::Parked { .. })) => {}
             Ok(Some(Answer::Refused { .. }) | None) | Err(_) => return 0,
         }
     }

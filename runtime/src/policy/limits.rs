@@ -33,7 +33,7 @@ pub enum LimitsError {
 
 /// The limits of one agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct Limits {
     /// Memory: all linear memories of a wasm guest together; for a process agent, its cgroup or its data segment.
     pub memory: ByteSize,
@@ -43,8 +43,14 @@ pub struct Limits {
     pub instances: NonZeroU32,
     /// The stack of a wasm guest.
     pub stack: ByteSize,
-    /// CPU time of one run.
+    /// CPU time: of one run; of an agent that lives by events, of one event.
     pub cpu: Duration,
+    /// Time on the wall that one event may take, host calls included (agents that live by events).
+    pub event: Duration,
+    /// Time without an event after which an agent's memory is dropped (agents that live by events).
+    pub idle: Duration,
+    /// Messages that may wait for the agent; whoever writes another one is refused.
+    pub messages: NonZeroU32,
     /// Bytes that one host call may allocate on the guest's behalf (wasm).
     pub hostcall: ByteSize,
     /// Random bytes that one call may ask for (wasm).
@@ -78,6 +84,10 @@ impl Default for Limits {
             stack: ByteSize::kib(512),
             // An agent that lives by events uses seconds; one that spins is ended in an hour.
             cpu: Duration::from_secs(3600),
+            // A handler that asks a model for something and waits.
+            event: Duration::from_secs(60),
+            idle: Duration::from_secs(60),
+            messages: count(1000),
             // wasmtime's default is 128 MiB; real programs read and write in pieces of at most 64 KiB.
             hostcall: ByteSize::mib(4),
             random: ByteSize::kib(64),
@@ -112,12 +122,19 @@ impl Limits {
                 return Err(LimitsError::TooLow { name, given: given.to_string(), least: least.to_string() });
             }
         }
+        let day = Duration::from_secs(24 * 3600);
+        for (name, given) in [("event", self.event), ("idle", self.idle)] {
+            if given > day {
+                return Err(LimitsError::TooHigh { name, given: super::format_duration(given), most: super::format_duration(day) });
+            }
+        }
         // A process needs its three standard streams, its program and the libraries it is made of.
         let counts = [
             ("table-elements", self.table_elements, 1, 10_000_000),
             ("instances", self.instances, 1, 10_000),
             ("open-files", self.open_files, 16, 65_536),
             ("processes", self.processes, 1, 65_536),
+            ("messages", self.messages, 1, 100_000),
         ];
         for (name, given, least, most) in counts {
             if given.get() > most {

@@ -145,6 +145,9 @@ impl Life {
             | FromChild::Ready { agent }
             | FromChild::Refused { agent, .. }
             | FromChild::Ended { agent, .. }
+            | FromChild::Call { agent, .. }
+            | FromChild::EventOver { agent, .. }
+            | FromChild::Idle { agent }
             | FromChild::Dropped { agent, .. } => agent.clone(),
         };
         if self.children[index].run(&agent).is_none() {
@@ -182,6 +185,7 @@ impl Life {
                 }
                 return self.after_end(agent, end);
             }
+            FromChild::Call { .. } | FromChild::EventOver { .. } | FromChild::Idle { .. } => return self.garbled(index),
             FromChild::Dropped { bytes, .. } => {
                 if let Some(log) = &mut run.log {
                     log.add_dropped(bytes);
@@ -329,6 +333,10 @@ impl Life {
             }
             Ask::End { by } => Step::Close { reason: CloseReason::Asked { by }, grace: Duration::ZERO, asker: Some(answers) },
             Ask::Start { by, plan } => Step::Start(plan, by, answers),
+            Ask::Mail | Ask::Await { .. } | Ask::Revoked { .. } => {
+                let _ = answers.send(Answer::Refused { message: "this cell's agents do not live by events".into() });
+                Step::Wait
+            }
         }
     }
 

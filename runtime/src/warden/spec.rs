@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     backend::Launch,
     cell::{AgentName, CellId, Identity, OnExpire, ProcessRef},
+    mail::{Message, MessageId},
 };
 
 /// One agent of the cell: how it is launched, and from which template its home is made.
@@ -83,6 +84,18 @@ pub enum Ask {
         /// Who asks.
         by: Identity,
     },
+    /// Something was put into the registry for the members of the cell: look.
+    Mail,
+    /// Say what becomes of a message: the conversation stays open until that is decided.
+    Await {
+        /// The message.
+        message: MessageId,
+    },
+    /// A member's token or membership was revoked: let go of whoever is connected as that member.
+    Revoked {
+        /// Who.
+        member: Identity,
+    },
     /// Start one more agent.
     Start {
         /// Who asks.
@@ -107,6 +120,18 @@ pub enum Answer {
     Started {
         /// Its process, or its host's.
         process: ProcessRef,
+    },
+    /// It was noted.
+    Noted,
+    /// An awaited message was handled.
+    Handled {
+        /// What its receiver answered, if anything.
+        reply: Option<Message>,
+    },
+    /// An awaited message was parked: nobody will handle it.
+    Parked {
+        /// Why: one line.
+        why: String,
     },
     /// It was not done.
     Refused {

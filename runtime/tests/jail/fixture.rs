@@ -108,6 +108,8 @@ impl World {
             shared: Some(self.dir.path().join("shared")),
             env: self.env.clone(),
             stdio: Stdio::Captured,
+            tick: None,
+            again: false,
         }
     }
 
@@ -165,7 +167,9 @@ pub fn live(mut spawned: Spawned) -> Life {
             FromChild::Ready { .. } => life.ready = true,
             FromChild::Refused { message, .. } => life.refused = Some(message),
             FromChild::Ended { end, .. } => life.end = Some(end),
-            FromChild::Dropped { .. } => panic!("a reaper drops nothing"),
+            FromChild::Dropped { .. } | FromChild::Call { .. } | FromChild::EventOver { .. } | FromChild::Idle { .. } => {
+                panic!("no word of a reaper: {message:?}")
+            }
         }
     }
     assert!(spawned.reap(LONG).unwrap().is_some(), "the reaper ends when it has said so");

@@ -68,6 +68,8 @@ pub fn launch(name: &str, source: &str) -> Launch {
         shared: None,
         env: Vec::new(),
         stdio: Stdio::Captured,
+        tick: None,
+        again: false,
     }
 }
 
@@ -154,6 +156,7 @@ impl Host {
             FromChild::Refused { agent, message } => of(heard, &agent).refused = Some(message),
             FromChild::Ended { agent, end } => of(heard, &agent).ended = Some((end, self.started.elapsed())),
             FromChild::Dropped { agent, bytes } => of(heard, &agent).dropped += bytes,
+            FromChild::Call { .. } | FromChild::EventOver { .. } | FromChild::Idle { .. } => panic!("no word of a program: {word:?}"),
         }
     }
 

@@ -247,7 +247,8 @@ fn listen(socket: &OwnedFd, main: &PidFd, own_namespace: bool) {
                 // A stopped process hears nothing until it is continued. One that is gone is no trouble.
                 let _ = main.signal(Signal::TERM).and_then(|_| main.signal(Signal::CONT));
             }
-            Ok(Received::Nothing) => {}
+            // A process agent is told these over a socket of its own.
+            Ok(Received::Nothing | Received::Message(ToChild::Event { .. } | ToChild::Answer { .. })) => {}
             // The warden is gone, or makes no sense.
             Ok(Received::Closed) | Err(_) => break,
         }

@@ -220,7 +220,7 @@ fn compile_stdin() -> Result<(), Refusal> {
     let engine = engine(Purpose::Compile).map_err(|error| words(&error))?;
     let artefact = match what.form {
         WasmForm::Module => engine.precompile_module(&source),
-        WasmForm::Component => engine.precompile_component(&source),
+        WasmForm::Component | WasmForm::Agent => engine.precompile_component(&source),
     };
     let artefact = artefact.map_err(|error| words(&error))?;
     let mut out = io::stdout().lock();

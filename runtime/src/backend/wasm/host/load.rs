@@ -97,6 +97,7 @@ pub fn load(index: u16, launch: Launch, code: OwnedFd, alone: bool, outbox: &Arc
     let linked = match form {
         WasmForm::Module => link_module(&engine, code.into())?,
         WasmForm::Component => link_component(&engine, &code.into())?,
+        WasmForm::Agent => return Err(LoadError::Shape("it lives by events")),
     };
     let places = places::open(&launch)?;
     let (tell, told) = told();

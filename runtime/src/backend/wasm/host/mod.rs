@@ -242,7 +242,7 @@ async fn listen(outbox: Arc<Outbox>, tells: Vec<(AgentName, Arc<Tell>)>) {
                         tell.close(Duration::from_millis(grace_ms));
                     }
                 }
-                Err(_) => std::process::exit(1),
+                Ok(ToChild::Event { .. } | ToChild::Answer { .. }) | Err(_) => std::process::exit(1),
             },
         }
     }

@@ -1,0 +1,13 @@
+//! What the members of a cell say to each other, and what they ask of their cell: pure values and who may do what.
+//!
+//! One vocabulary for every way in: a wasm guest's host calls, the line protocol of process agents, and the people who joined. [`Call`] is
+//! what is asked, [`Gift`] what is given, [`Refusal`] why not; `guest-sdk/wit/cell.wit` says the same to guests. The warden carries a call
+//! out, and never believes who the caller says it is: that is known from where the call came.
+
+mod call;
+mod message;
+mod rights;
+
+pub use call::{Artifact, Call, Facts, Gift, HISTORY_MOST, Other, Reason, Refusal};
+pub use message::{Draft, Message, MessageId, MessageIdError, TEXT_MOST_BYTES, Text, TextError};
+pub use rights::{may_answer, may_read_all, may_send};
