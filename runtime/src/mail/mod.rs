@@ -7,7 +7,9 @@
 mod call;
 mod message;
 mod rights;
+mod token;
 
 pub use call::{Artifact, Call, Facts, Gift, HISTORY_MOST, Other, Reason, Refusal};
 pub use message::{Draft, Message, MessageId, MessageIdError, TEXT_MOST_BYTES, Text, TextError};
 pub use rights::{may_answer, may_read_all, may_send};
+pub use token::{Secret, Token, TokenError};
