@@ -14,6 +14,7 @@
 //! - No text is ever audited: ids, names, sizes and digests are.
 
 mod accept;
+mod parked;
 mod queue;
 mod read;
 mod row;
