@@ -149,7 +149,7 @@ pub(in crate::registry) fn park_for(write: &Write<'_, '_>, cell: &CellId, receiv
     let mut numbers = Numbers::of(write, cell, "parked")?;
     let name = columns::identity(receiver)?;
     let places: Vec<i64> = {
-        let sql = "SELECT place FROM messages WHERE cell_id = ?1 AND receiver = ?2 AND state = 'waiting' ORDER BY place";
+        let sql = "SELECT place FROM messages WHERE cell_id = ?1 AND receiver = ?2 AND state = 'waiting' ORDER BY +place";
         let mut select = write.tx.prepare_cached(sql).map_err(cannot)?;
         let rows = select.query_map([cell.as_str(), &name], |row| row.get(0)).map_err(cannot)?;
         rows.collect::<Result<_, _>>().map_err(cannot)?
