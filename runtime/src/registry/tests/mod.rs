@@ -4,6 +4,7 @@ mod contention;
 mod corruption;
 mod lifecycle;
 mod mailbox;
+mod mailbox_model;
 mod mailbox_scale;
 mod members_and_runs;
 mod model;
