@@ -15,8 +15,8 @@
 
 mod accept;
 mod parked;
-mod queue;
-mod read;
+pub(super) mod queue;
+pub(super) mod read;
 mod row;
 mod settle;
 mod who;
