@@ -74,8 +74,7 @@ mod tests {
 
     #[test]
     fn a_process_that_was_taken_over_is_not_believed() {
-        let facts =
-            Facts { form: WasmForm::Agent, imports: vec!["wasi:io/poll@0.2.0".into()], exports: Vec::new(), sdk: None, bytes: 1 };
+        let facts = Facts { form: WasmForm::Agent, imports: vec!["wasi:io/poll@0.2.0".into()], exports: Vec::new(), sdk: None, bytes: 1 };
         assert!(believed(facts.clone(), WasmForm::Component).is_some());
         assert!(believed(facts.clone(), WasmForm::Module).is_none());
         for name in ["x".repeat(NAME_MOST_BYTES + 1), "\x1b[2J".into()] {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use semver::Version;
 use wasmparser::{ComponentExternalKind, Parser, Payload};
 
-use super::inspect::{Facts, NAMES_MOST, NAME_MOST_BYTES, SDK_MOST_BYTES};
+use super::inspect::{Facts, NAME_MOST_BYTES, NAMES_MOST, SDK_MOST_BYTES};
 use crate::{backend::WasmForm, cell::text};
 
 /// What every interface of Lazarus is called, up to its own name.
@@ -28,13 +28,17 @@ pub enum LookError {
     #[error("{0}")]
     Parse(#[from] wasmparser::BinaryReaderError),
     /// Built for another Lazarus.
-    #[error("it was built for lazarus:cell {found}; this Lazarus runs {FIRST} up to, not including, {BEYOND}: build it with another lazarus-guest")]
+    #[error(
+        "it was built for lazarus:cell {found}; this Lazarus runs {FIRST} up to, not including, {BEYOND}: build it with another lazarus-guest"
+    )]
     Version {
         /// For which.
         found: Version,
     },
     /// An interface without a version, or with something that is none.
-    #[error("its {what} {name} has no version that can be understood; this Lazarus runs lazarus:cell {FIRST} up to, not including, {BEYOND}")]
+    #[error(
+        "its {what} {name} has no version that can be understood; this Lazarus runs lazarus:cell {FIRST} up to, not including, {BEYOND}"
+    )]
     Unversioned {
         /// Import or export.
         what: &'static str,
@@ -48,7 +52,9 @@ pub enum LookError {
     #[error("it has more than {NAMES_MOST} imports")]
     Imports,
     /// The export is no interface.
-    #[error("its export {0} is not an interface; an agent exports what lazarus-guest, or a binding generator for the package lazarus:cell, makes")]
+    #[error(
+        "its export {0} is not an interface; an agent exports what lazarus-guest, or a binding generator for the package lazarus:cell, makes"
+    )]
     NoInterface(String),
 }
 
@@ -99,13 +105,7 @@ pub fn look(binary: &[u8], header: WasmForm) -> Result<Facts, LookError> {
         }
     }
     let list = |names: BTreeSet<String>| names.into_iter().collect();
-    Ok(Facts {
-        form: found.form,
-        imports: list(found.imports),
-        exports: list(found.exports),
-        sdk: found.sdk,
-        bytes: binary.len() as u64,
-    })
+    Ok(Facts { form: found.form, imports: list(found.imports), exports: list(found.exports), sdk: found.sdk, bytes: binary.len() as u64 })
 }
 
 impl Found {

@@ -21,8 +21,8 @@ mod text;
 pub use cache::{CacheError, Cached, ensure, ensure_bytes, forget};
 pub use compile::{COMPILE_COMMAND, CompileError, main_compile};
 pub use detect::{DetectError, SOURCE_MOST_BYTES, Source, detect};
-pub use inspect::{Facts, inspect};
 pub use host::{HOST_COMMAND, HostError, main_host};
+pub use inspect::{Facts, inspect};
 pub use spawn::{SpawnError, spawn};
 
 /// The default agent, as WebAssembly text: stays alive, beats in its home once a second, and ends when its stdin does.

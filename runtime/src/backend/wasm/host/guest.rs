@@ -145,12 +145,8 @@ impl Recipe {
     /// Makes a store: everything that holds a promise is set here, and put on record by [`Recipe::promise`].
     pub fn store(&self, engine: &Engine) -> Store<State> {
         let limits = &self.launch.policy.limits;
-        let mut state = State {
-            wasi: self.wasi(),
-            limiter: Limiter::new(limits),
-            member: self.member.clone(),
-            places: Arc::clone(&self.places),
-        };
+        let mut state =
+            State { wasi: self.wasi(), limiter: Limiter::new(limits), member: self.member.clone(), places: Arc::clone(&self.places) };
         // Each resource is memory of the host, and many are descriptors.
         state.wasi.ctx().table.set_max_capacity(most_resources(limits));
         let mut store = Store::new(engine, state);

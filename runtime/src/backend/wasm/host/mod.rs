@@ -37,7 +37,6 @@ use serde::{Deserialize, Serialize};
 use tokio::{io::Interest, task::JoinSet};
 use wasmtime::Engine;
 
-pub use self::{guest::most_resources, load::Loaded};
 use self::{
     agent::{Desk, Nonsense},
     load::{Linked, Loader},
@@ -45,6 +44,7 @@ use self::{
     outbox::Outbox,
     told::Tell,
 };
+pub use self::{guest::most_resources, load::Loaded};
 use super::{confine, text::one_line};
 use crate::{
     backend::{

@@ -92,11 +92,8 @@ impl Opened {
         match self.dir(path) {
             Ok(mut dir) => {
                 // The descriptor is shared, what may be done with it is not.
-                (dir.perms, dir.open_mode) = if writable {
-                    (FsPerms::ReadWrite, OpenMode::READ | OpenMode::WRITE)
-                } else {
-                    (FsPerms::ReadOnly, OpenMode::READ)
-                };
+                (dir.perms, dir.open_mode) =
+                    if writable { (FsPerms::ReadWrite, OpenMode::READ | OpenMode::WRITE) } else { (FsPerms::ReadOnly, OpenMode::READ) };
                 Ok(Place { dir, host, guest, writable })
             }
             Err(error) if error.kind() == io::ErrorKind::NotADirectory && path.is_file() => Err(PlaceError::File { host, guest }),

@@ -31,12 +31,9 @@ use super::{
     bindings::{EventAgent, exports::lazarus::cell::agent::Beginning},
     convert,
 };
-use crate::{
-    backend::{
-        protocol::{End, FromChild, Occasion, Outcome},
-        wasm::text::one_line,
-    },
-
+use crate::backend::{
+    protocol::{End, FromChild, Occasion, Outcome},
+    wasm::text::one_line,
 };
 
 /// Characters of what a guest says about why it does not start.
