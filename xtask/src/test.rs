@@ -21,6 +21,7 @@ pub fn main(workspace: &Workspace, options: &Options) -> Result<()> {
     let toolchain = guest_toolchain::ensure(workspace, false)?;
     guests::build_native(workspace)?;
     guests::build_components(workspace, &toolchain)?;
+    guests::build_python(workspace)?;
     let with_guests = |mut command: Command| {
         command.env("LAZARUS_GUESTS", workspace.guests()).env("LAZARUS_BIN", workspace.lazarus("debug"));
         command
