@@ -24,6 +24,9 @@ pub fn main(workspace: &Workspace, options: &Options) -> Result<()> {
     guests::build_python(workspace)?;
     let with_guests = |mut command: Command| {
         command.env("LAZARUS_GUESTS", workspace.guests()).env("LAZARUS_BIN", workspace.lazarus("debug"));
+        if let Some(flags) = toolchain.flags() {
+            command.env("LAZARUS_GUEST_RUSTFLAGS", flags);
+        }
         command
     };
     let cargo = || with_guests(run::cargo(&workspace.root));
