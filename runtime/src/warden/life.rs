@@ -123,6 +123,8 @@ impl Life {
             Event::Exited(index) => self.exited(index),
             Event::Request(request) => self.request(request.ask, request.answers),
             Event::Signal => self.signal(),
+            // What a member asks on its own connection: without a post office nobody is there to answer.
+            Event::Line(_) => Step::Wait,
         }
     }
 

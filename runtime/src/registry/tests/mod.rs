@@ -3,6 +3,7 @@
 mod contention;
 mod corruption;
 mod lifecycle;
+mod mailbox;
 mod members_and_runs;
 mod model;
 mod opening;

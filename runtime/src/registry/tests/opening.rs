@@ -35,6 +35,7 @@ fn every_connection_has_its_settings() {
         ("synchronous", 2),
         ("foreign_keys", 1),
         ("cache_size", -256),
+        ("secure_delete", 1),
         ("mmap_size", 0),
         ("temp_store", 2),
         ("wal_autocheckpoint", 64),
