@@ -186,10 +186,10 @@ mod tests {
 
     #[test]
     fn the_first_line_of_a_person() {
-        let secret = super::super::Secret::random().expect("drawn");
+        let secret = super::super::Secret::draw().expect("drawn");
         let hello = Hello::Join(secret.clone());
         let line = line_of(&hello);
-        assert_eq!(line, format!("{{\"join\":\"{}\"}}\n", secret.reveal()).into_bytes());
+        assert_eq!(line, format!("{{\"join\":\"{}\"}}\n", secret.as_str()).into_bytes());
         assert_eq!(serde_json::from_slice::<Hello>(&line).expect("a hello"), hello);
         assert!(serde_json::from_slice::<Hello>(br#"{"join":"x"}"#).is_err());
     }
