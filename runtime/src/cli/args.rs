@@ -269,6 +269,9 @@ pub struct SummonOptions {
     /// A path that a process agent may read and execute from, beyond the system's own; may be given often
     #[arg(long, value_name = "PATH")]
     pub read: Vec<PathBuf>,
+    /// Give a process agent this program, so that it can speak with its cell from a shell: `lazarus cell`
+    #[arg(long)]
+    pub client: bool,
     /// Go on where this machine's kernel cannot enforce everything; recorded with the cell
     #[arg(long)]
     pub accept_degraded: bool,

@@ -3,6 +3,7 @@
 use std::{fmt, io, str::FromStr};
 
 use rustix::rand::{GetRandomFlags, getrandom};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::cell::CellId;
@@ -18,7 +19,8 @@ const VERSION: &str = "lz1";
 pub struct TokenError;
 
 /// A secret of 32 bytes, as 64 hexadecimal digits. Whoever says it is believed; only its digest is ever stored. Never shown by `Debug`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Secret(String);
 
 impl Secret {
@@ -57,6 +59,20 @@ impl FromStr for Secret {
         let lower_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
         let valid = given.len() == 2 * SECRET_BYTES && given.bytes().all(lower_hex);
         if valid { Ok(Self(given.to_owned())) } else { Err(TokenError) }
+    }
+}
+
+impl TryFrom<String> for Secret {
+    type Error = TokenError;
+
+    fn try_from(given: String) -> Result<Self, Self::Error> {
+        given.parse()
+    }
+}
+
+impl From<Secret> for String {
+    fn from(secret: Secret) -> Self {
+        secret.0
     }
 }
 

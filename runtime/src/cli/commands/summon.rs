@@ -21,6 +21,7 @@ pub(super) fn wish(options: SummonOptions) -> Wish {
         env: options.env,
         read: options.read,
         mounts: options.mount,
+        client: options.client,
         limits: options.limits.given(),
         accept_degraded: options.accept_degraded,
         bare: false,
