@@ -20,6 +20,7 @@ mod duty;
 mod life;
 mod logs;
 mod make;
+mod members;
 mod post;
 mod spec;
 mod watch;
