@@ -78,6 +78,10 @@ fn dispatch(cli: Cli, say: &Say) -> Result<ExitCode, Failure> {
         let _ = std::io::stdout().write_all(&script);
         return Ok(ExitCode::SUCCESS);
     }
+    let command = match commands::author(command, say) {
+        Ok(done) => return done,
+        Err(command) => command,
+    };
     let root = match cli.global.root {
         Some(root) => root,
         None => ambient::default_root(|name| std::env::var_os(name)).map_err(crate::operator::Error::from)?,
