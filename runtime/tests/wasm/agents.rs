@@ -191,10 +191,10 @@ fn an_idle_agent_is_dropped_and_woken() {
     let mut host = Host::start(&[idle("sleepy"), launch_agent("awake", TROUBLE)]);
     host.until_ready("awake");
     host.listen(|heard| heard["sleepy"].idle == 1);
-    assert_eq!(host.tell("sleepy", 1, "wake up"), Outcome::Done);
+    assert_eq!(host.tell("sleepy", 1, "hello"), Outcome::Done);
     host.listen(|heard| heard["sleepy"].idle == 2);
     assert!(matches!(host.tell("sleepy", 2, "trap"), Outcome::Lost { .. }));
-    assert_eq!(host.tell("sleepy", 3, "wake up"), Outcome::Done);
+    assert_eq!(host.tell("sleepy", 3, "hello"), Outcome::Done);
     host.listen(|heard| heard["sleepy"].idle == 3);
     assert_eq!(host.log("sleepy"), "info: first      \ninfo: woken      \ninfo: woken      \ninfo: again      \n");
     assert_eq!(host.heard["awake"].idle, 0);
@@ -269,7 +269,7 @@ fn calls_the_cell() -> String {
   (import "lazarus:cell/heartbeat@0.1.0" (instance $heartbeat (export "beat" (func))))
   (core module $libc (memory (export "memory") 1) {})
   (core instance $libc (instantiate $libc))
-  (core func $write (canon lower (func $log "write") (memory $libc "memory")))
+  (core func $write (canon lower (func $log "write") (memory (core memory $libc "memory"))))
   (core func $beat (canon lower (func $heartbeat "beat")))
   (core module $main
     (import "cell" "write" (func $write (param i32 i32 i32))) (import "cell" "beat" (func $beat))

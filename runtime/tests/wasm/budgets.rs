@@ -137,6 +137,8 @@ fn a_handler_outlives_no_grace() {
         let mut host = Host::start(&[trouble(|_| {})]);
         host.until_ready("trouble");
         host.event("trouble", 1, message(text));
+        // In the middle of it.
+        host.listen(|heard| !heard["trouble"].calls.is_empty() || heard["trouble"].stderr.ends_with(b"spin\n"));
         host.close(None, Duration::from_millis(300));
         let heard = host.finish();
         assert_limit(&ended(&heard, "trouble"), "grace");

@@ -41,12 +41,13 @@ pub const ECHO: Agent<'static> = Agent {
     ..QUIET
 };
 
-/// Does what the first letter of a message says: trap, spin, bomb (of memory), compute for a while, log for ever, wait for an answer, retry,
+/// Does what the first letter of a message says: trap, spin (and log that first), bomb (of memory), compute for a while, log for ever, wait for an answer, retry,
 /// park; anything else goes well. Logs how it begins.
 pub const TROUBLE: Agent<'static> = Agent {
     message: "(local $do i32) (local $i i32) (local.set $do (i32.load8_u (local.get $text)))
       (if (i32.eq (local.get $do) (i32.const 116)) (then (unreachable)))
-      (if (i32.eq (local.get $do) (i32.const 115)) (then (loop $more (br $more))))
+      (if (i32.eq (local.get $do) (i32.const 115)) (then
+        (call $log (local.get $text) (local.get $text_len)) (loop $more (br $more))))
       (if (i32.eq (local.get $do) (i32.const 98)) (then
         (loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) (unreachable)))
       (if (i32.eq (local.get $do) (i32.const 99)) (then
