@@ -15,6 +15,7 @@ pub const CASES: &[Case] = &[
     ("a_host_with_a_small_guest_is_small", a_host_with_a_small_guest_is_small),
     ("an_idle_host_uses_no_cpu", an_idle_host_uses_no_cpu),
     ("a_cached_hello_is_quick", a_cached_hello_is_quick),
+    ("a_wake_is_quick", a_wake_is_quick),
     ("a_thousand_agents_fit", a_thousand_agents_fit),
 ];
 
@@ -83,6 +84,32 @@ fn a_cached_hello_is_quick() {
     keeper.until_ready("keeper");
     keeper.close(None, LONG);
     keeper.finish();
+}
+
+/// What an event of an agent that was dropped takes longer than one of an agent that was not.
+fn a_wake_is_quick() {
+    let median = |idle: Duration| {
+        let home = tempfile::tempdir().unwrap();
+        let launch = limited(launch_agent("agent", TROUBLE), |limits| limits.idle = idle);
+        let mut host = Host::start(&[at_home(launch, home.path())]);
+        host.until_ready("agent");
+        let mut times: Vec<_> = (1..=100)
+            .map(|event| {
+                host.listen(|heard| idle > LONG || heard["agent"].idle as u64 == event);
+                let since = Instant::now();
+                host.tell("agent", event, "hello");
+                since.elapsed()
+            })
+            .collect();
+        host.close(None, LONG);
+        host.finish();
+        times.sort();
+        times[times.len() / 2]
+    };
+    let (asleep, awake) = (median(Duration::from_millis(1)), median(2 * LONG));
+    println!("    an event takes {awake:?}, and {asleep:?} with waking (medians; unoptimised)");
+    // Far from a millisecond where it is optimised and alone.
+    assert!(asleep < awake + Duration::from_millis(20), "{asleep:?}");
 }
 
 /// A thousand agents of one program, each with a home and what they share: idle, all of them answer, and are idle again.
