@@ -14,8 +14,8 @@
 //! - No text is ever audited: ids, names, sizes and digests are.
 
 mod accept;
-mod queue;
-mod read;
+pub(super) mod queue;
+pub(super) mod read;
 mod row;
 mod settle;
 mod who;

@@ -1,7 +1,7 @@
 //! Whose turn it is: heads of lines, found by steps through one index, whatever else waits.
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Params, Row, params};
 
 use super::row;
 use crate::{
@@ -10,9 +10,13 @@ use crate::{
     registry::{ReadRegistry, RegistryError, columns},
 };
 
-/// The waiting message that follows a place in a receiver's queue: sender by sender, each in the order of acceptance.
-pub(in crate::registry) const STEP: &str = "SELECT sender, place, message_id, not_before FROM messages
-    WHERE cell_id = ?1 AND receiver = ?2 AND state = 'waiting' AND (sender, place) > (?3, ?4) ORDER BY sender, place LIMIT 1";
+/// The oldest waiting message of the next sender. No sender's other messages are walked over.
+pub(in crate::registry) const NEXT_SENDER: &str = "SELECT sender, place, message_id, not_before FROM messages
+    WHERE cell_id = ?1 AND receiver = ?2 AND state = 'waiting' AND sender > ?3 ORDER BY sender, place LIMIT 1";
+
+/// The next waiting message of the same sender.
+pub(in crate::registry) const NEXT_OF_SENDER: &str = "SELECT sender, place, message_id, not_before FROM messages
+    WHERE cell_id = ?1 AND receiver = ?2 AND state = 'waiting' AND sender = ?3 AND place > ?4 ORDER BY place LIMIT 1";
 
 /// The next one for whom something waits.
 pub(in crate::registry) const NEXT_RECEIVER: &str = "SELECT receiver FROM messages
@@ -40,16 +44,18 @@ struct Step {
 }
 
 impl Queue<'_> {
-    /// Returns the place of the first message that may be delivered, of the senders after one of that name.
+    /// Returns the first message that may be delivered, of the senders after one of that name.
     fn first_due(&self, after: &str) -> Result<Option<Step>, RegistryError> {
-        // Past everything of that sender.
-        let (mut sender, mut place) = (after.to_owned(), i64::MAX);
-        while let Some(step) = self.step(&sender, place)? {
+        let mut next = self.of_next_sender(after)?;
+        while let Some(step) = next {
             if self.taken.iter().any(|taken| taken.as_str() == step.id) {
-                (sender, place) = (step.sender, step.place);
+                next = match self.of_same_sender(&step)? {
+                    Some(later) => Some(later),
+                    None => self.of_next_sender(&step.sender)?,
+                };
             } else if step.not_before.is_some_and(|at| at > self.now.timestamp_micros()) {
                 // It holds back what its sender sent later.
-                (sender, place) = (step.sender, i64::MAX);
+                next = self.of_next_sender(&step.sender)?;
             } else {
                 return Ok(Some(step));
             }
@@ -57,11 +63,19 @@ impl Queue<'_> {
         Ok(None)
     }
 
-    fn step(&self, sender: &str, place: i64) -> Result<Option<Step>, RegistryError> {
+    fn of_next_sender(&self, sender: &str) -> Result<Option<Step>, RegistryError> {
+        self.step(NEXT_SENDER, params![self.cell.as_str(), self.receiver, sender])
+    }
+
+    fn of_same_sender(&self, step: &Step) -> Result<Option<Step>, RegistryError> {
+        self.step(NEXT_OF_SENDER, params![self.cell.as_str(), self.receiver, step.sender, step.place])
+    }
+
+    fn step(&self, sql: &str, values: impl Params) -> Result<Option<Step>, RegistryError> {
         let cannot = RegistryError::while_doing("look for the next message");
-        let mut select = self.connection.prepare_cached(STEP).map_err(cannot)?;
-        let step = |row: &rusqlite::Row<'_>| Ok(Step { sender: row.get(0)?, place: row.get(1)?, id: row.get(2)?, not_before: row.get(3)? });
-        select.query_row(params![self.cell.as_str(), self.receiver, sender, place], step).optional().map_err(cannot)
+        let mut select = self.connection.prepare_cached(sql).map_err(cannot)?;
+        let step = |row: &Row<'_>| Ok(Step { sender: row.get(0)?, place: row.get(1)?, id: row.get(2)?, not_before: row.get(3)? });
+        select.query_row(values, step).optional().map_err(cannot)
     }
 }
 

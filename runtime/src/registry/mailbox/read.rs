@@ -17,17 +17,21 @@ pub(in crate::registry) fn history_sql() -> String {
     )
 }
 
-/// The messages of an inbox.
+/// The messages of an inbox. The index is named, since SQLite without statistics would walk the whole cell for the sake of the order.
 pub(in crate::registry) fn inbox_sql(of_one: bool, states: InboxFilter) -> String {
-    // Conditions repeat those of the indexes, word for word.
-    let states = match states {
-        InboxFilter::Waiting => "state = 'waiting'",
-        InboxFilter::Parked => "state = 'parked' AND settled_no IS NOT NULL",
-        InboxFilter::All => "TRUE",
+    let (index, states) = match states {
+        InboxFilter::Waiting => ("messages_waiting", "state = 'waiting'"),
+        InboxFilter::Parked => ("messages_settled", "state = 'parked' AND settled_no IS NOT NULL"),
+        InboxFilter::All => ("messages_of_cell", "TRUE"),
     };
     let receiver = if of_one { "receiver = ?2" } else { "?2 IS NULL" };
-    format!("SELECT {COLUMNS} FROM messages WHERE cell_id = ?1 AND {receiver} AND {states} ORDER BY place")
+    format!("SELECT {COLUMNS} FROM messages INDEXED BY {index} WHERE cell_id = ?1 AND {receiver} AND {states} ORDER BY place")
 }
+
+/// How many wait, and how many are parked.
+pub(in crate::registry) const COUNTS: &str = "SELECT
+    (SELECT count(*) FROM messages INDEXED BY messages_waiting WHERE cell_id = ?1 AND state = 'waiting'),
+    (SELECT count(*) FROM messages INDEXED BY messages_settled WHERE cell_id = ?1 AND state = 'parked' AND settled_no IS NOT NULL)";
 
 impl ReadRegistry {
     /// Returns a message and how far it has come; `None` if the cell has none of that id (any more).
@@ -93,16 +97,28 @@ impl ReadRegistry {
         self.snapshot(|snapshot| all(snapshot, &sql, params![cell.as_str(), receiver], row::mail_row))
     }
 
+    /// Counts the messages that wait for a receiver, those that are with it included.
+    ///
+    /// # Errors
+    /// The registry cannot be read.
+    pub fn waiting_for(&self, cell: &CellId, receiver: &Identity) -> Result<u32, RegistryError> {
+        let cannot = RegistryError::while_doing("count messages");
+        let sql = "SELECT count(*) FROM messages WHERE cell_id = ?1 AND receiver = ?2 AND state = 'waiting'";
+        let receiver = columns::identity(receiver)?;
+        self.snapshot(|snapshot| {
+            let mut select = snapshot.prepare_cached(sql).map_err(cannot)?;
+            select.query_row(params![cell.as_str(), receiver], |row| row.get(0)).map_err(cannot)
+        })
+    }
+
     /// Counts the messages of a cell that are not handled.
     ///
     /// # Errors
     /// The registry cannot be read.
     pub fn mail_counts(&self, cell: &CellId) -> Result<MailCounts, RegistryError> {
         let cannot = RegistryError::while_doing("count messages");
-        let sql = "SELECT (SELECT count(*) FROM messages WHERE cell_id = ?1 AND state = 'waiting'),
-                (SELECT count(*) FROM messages WHERE cell_id = ?1 AND state = 'parked' AND settled_no IS NOT NULL)";
         self.snapshot(|snapshot| {
-            let mut select = snapshot.prepare_cached(sql).map_err(cannot)?;
+            let mut select = snapshot.prepare_cached(COUNTS).map_err(cannot)?;
             let count = |row: &Row<'_>, column: usize| row.get(column).map(i64::unsigned_abs);
             select.query_row([cell.as_str()], |row| Ok(MailCounts { waiting: count(row, 0)?, parked: count(row, 1)? })).map_err(cannot)
         })
