@@ -1,8 +1,10 @@
 //! The command line: parses, calls one use case, prints. Nothing is decided here.
 
 mod args;
+mod cell;
 mod commands;
 mod failure;
+mod join;
 mod say;
 mod table;
 
@@ -11,7 +13,7 @@ use std::{ffi::OsString, io::Write, os::fd::RawFd, path::PathBuf, process::ExitC
 use clap::{CommandFactory, FromArgMatches};
 
 use self::{
-    args::{Cli, Command},
+    args::{AgentCommand, Cli, Command},
     failure::Failure,
     say::Say,
 };
@@ -78,9 +80,14 @@ fn dispatch(cli: Cli, say: &Say) -> Result<ExitCode, Failure> {
         let _ = std::io::stdout().write_all(&script);
         return Ok(ExitCode::SUCCESS);
     }
-    let command = match commands::author(command, say) {
-        Ok(done) => return done,
-        Err(command) => command,
+    let command = match command {
+        // An agent in its cell, and a person who is about to join one: neither has a root of their own.
+        Command::Cell(command) => return cell::run(command, say),
+        Command::Join { token } => return join::run(&token, say),
+        // Whoever writes an agent needs none yet.
+        Command::Agent(AgentCommand::New { name, directory }) => return commands::agent_new(&name, directory.as_deref(), say),
+        Command::Agent(AgentCommand::Check { file }) => return commands::agent_check(&file, say),
+        command => command,
     };
     let root = match cli.global.root {
         Some(root) => root,

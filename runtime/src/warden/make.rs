@@ -12,7 +12,7 @@ use super::{
     spec::{AgentPlan, WardenSpec},
 };
 use crate::{
-    backend::{Launch, Program, Stdio, process, wasm},
+    backend::{Launch, Program, Stdio, WasmForm, process, wasm},
     cell::AgentName,
     failpoint::{self, Point},
     home::{CellDir, Lease, Place, Root},
@@ -90,7 +90,8 @@ pub fn furnish(dir: &CellDir, plan: &AgentPlan) -> Result<(), WardenError> {
 /// # Errors
 /// A child that cannot be started; those that were are ended by dropping them.
 pub fn start(made: &Made, plans: &[AgentPlan], joined: bool) -> Result<Vec<Child>, WardenError> {
-    let logs = made.dir.logs().map_err(WardenError::Control)?;
+    // One descriptor for all: a cell may have a thousand agents.
+    let logs = Arc::new(made.dir.logs().map_err(WardenError::Control)?);
     let mut children = Vec::new();
     let mut compiled = Vec::new();
     for plan in plans {
@@ -101,14 +102,14 @@ pub fn start(made: &Made, plans: &[AgentPlan], joined: bool) -> Result<Vec<Child
                 let launch = seen_from(&plan.launch, &made.namespaces);
                 let options = process::ProcessOptions { namespaces: made.namespaces.clone(), cgroup: cgroup.clone(), speaks: made.speaks };
                 let spawned = process::spawn(&launch, &options)?;
-                children.push(Child::new(spawned, vec![run_of(&plan.launch, &logs)?], joined, cgroup));
+                children.push(Child::new(spawned, vec![run_of(&plan.launch, &logs)], joined, cgroup));
             }
             Program::Compiled { .. } => compiled.push(plan.launch.clone()),
         }
     }
     if !compiled.is_empty() {
         let spawned = wasm::spawn(&compiled, made.root.cache())?;
-        let runs = compiled.iter().map(|launch| run_of(launch, &logs)).collect::<Result<_, _>>()?;
+        let runs = compiled.iter().map(|launch| run_of(launch, &logs)).collect();
         children.push(Child::new(spawned, runs, joined, None));
     }
     Ok(children)
@@ -126,14 +127,20 @@ fn seen_from(launch: &Launch, namespaces: &NamespaceSupport) -> Launch {
     launch
 }
 
-fn run_of(launch: &Launch, logs: &Dir) -> Result<AgentRun, WardenError> {
+/// Whether an agent is given events.
+pub const fn lives_by_events(launch: &Launch) -> bool {
+    matches!(launch.program, Program::Compiled { form: WasmForm::Agent, .. })
+}
+
+fn run_of(launch: &Launch, logs: &Arc<Dir>) -> AgentRun {
     let log = match launch.stdio {
-        Stdio::Captured => Some(Log::new(logs.try_clone().map_err(WardenError::Control)?, &launch.agent, launch.policy.limits.log)),
+        Stdio::Captured => Some(Log::new(logs.clone(), &launch.agent, launch.policy.limits.log)),
         Stdio::Inherited => None,
     };
-    Ok(AgentRun {
+    AgentRun {
         agent: launch.agent.clone(),
         stage: Stage::Starting,
+        by_events: lives_by_events(launch),
         program: launch.program.phrase(),
         policy: launch.policy.clone(),
         report: Report::new(),
@@ -141,5 +148,5 @@ fn run_of(launch: &Launch, logs: &Dir) -> Result<AgentRun, WardenError> {
         home: launch.home.clone(),
         decided: None,
         refusal: None,
-    })
+    }
 }

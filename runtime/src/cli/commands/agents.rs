@@ -8,7 +8,7 @@ use super::success;
 use crate::{
     cell::{AgentName, text},
     cli::{
-        args::{AgentCommand, Command},
+        args::AgentCommand,
         failure::{Failure, REFUSED},
         say::Say,
         table::table,
@@ -65,16 +65,8 @@ pub fn run(operator: &mut Operator, command: AgentCommand, say: &Say) -> Result<
     }
 }
 
-/// Runs a command for authors, which needs no root; gives back any other one.
-pub(in crate::cli) fn author(command: Command, say: &Say) -> Result<Result<ExitCode, Failure>, Command> {
-    match command {
-        Command::Agent(AgentCommand::New { name, directory }) => Ok(new(&name, directory.as_deref(), say)),
-        Command::Agent(AgentCommand::Check { file }) => Ok(check(&file, say)),
-        other => Err(other),
-    }
-}
-
-fn new(name: &AgentName, directory: Option<&Path>, say: &Say) -> Result<ExitCode, Failure> {
+/// Makes the crate of a new agent.
+pub(in crate::cli) fn new(name: &AgentName, directory: Option<&Path>, say: &Say) -> Result<ExitCode, Failure> {
     let made = Operator::agent_new(name, directory)?;
     let next = || {
         format!(
@@ -87,7 +79,8 @@ fn new(name: &AgentName, directory: Option<&Path>, say: &Say) -> Result<ExitCode
     Ok(say.done(&success(&made), next))
 }
 
-fn check(file: &Path, say: &Say) -> Result<ExitCode, Failure> {
+/// Says what a program is, before it runs.
+pub(in crate::cli) fn check(file: &Path, say: &Say) -> Result<ExitCode, Failure> {
     #[derive(Serialize)]
     struct Envelope<'a> {
         success: bool,

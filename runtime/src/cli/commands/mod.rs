@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-pub(super) use self::agents::author;
+pub(super) use self::agents::{check as agent_check, new as agent_new};
 use super::{
     args::{AuditCommand, Command},
     failure::Failure,
@@ -99,7 +99,8 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
             let verdict = operator.audit_verify()?;
             Ok(say.done(&success(&verdict), || verdict.message.clone()))
         }
-        Command::Completions { .. } => Ok(ExitCode::SUCCESS),
+        // Carried out already, without an operator.
+        Command::Completions { .. } | Command::Cell(_) | Command::Join { .. } => Ok(ExitCode::SUCCESS),
     }
 }
 
