@@ -1,6 +1,5 @@
 //! The command line: parses, calls one use case, prints. Nothing is decided here.
 
-mod agents;
 mod args;
 mod commands;
 mod failure;

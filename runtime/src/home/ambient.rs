@@ -7,7 +7,7 @@ use std::{
     ffi::OsString,
     fs::File,
     io,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Component, Path, PathBuf},
 };
 
@@ -176,6 +176,38 @@ pub(super) fn open_root(path: &Path, hermes: Option<&Path>) -> Result<(Dir, Path
         }
     }
     Ok((dir, whole))
+}
+
+/// Opens the directory in which a person keeps the cells that they joined: `$XDG_STATE_HOME/lazarus/joined`, or the same below
+/// `~/.local/state`. With `make`, it is made if there is none, for nobody else to enter; without, `None` says that there is none.
+///
+/// Called for `lazarus join`, and for the commands of somebody who joined, with a way to read their environment.
+///
+/// # Errors
+/// With `make`, neither variable holds an absolute path; what the system says.
+pub fn open_joined(variable: impl Fn(&str) -> Option<OsString>, make: bool) -> io::Result<Option<Dir>> {
+    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    let Some(state) = state else {
+        let nowhere = || io::Error::new(io::ErrorKind::NotFound, "neither XDG_STATE_HOME nor HOME is an absolute path");
+        return if make { Err(nowhere()) } else { Ok(None) };
+    };
+    if make {
+        std::fs::DirBuilder::new().recursive(true).mode(PRIVATE_DIR.as_raw_mode()).create(&state)?;
+    }
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut dir = match rustix::fs::openat(CWD, &state, flags, Mode::empty()) {
+        Err(Errno::NOENT) if !make => return Ok(None),
+        opened => Dir::from(opened?),
+    };
+    for name in ["lazarus", "joined"] {
+        let next = if make { super::handle::open_or_make_dir(&dir, name) } else { super::handle::open_dir(&dir, name) };
+        dir = match next {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !make => return Ok(None),
+            next => next?,
+        };
+    }
+    Ok(Some(dir))
 }
 
 /// Returns the operator's login name, from the machine's own list of users; `None` where it is not on it.

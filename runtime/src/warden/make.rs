@@ -35,6 +35,8 @@ pub struct Made {
     pub listener: UnixListener,
     /// What namespaces a process agent can have.
     pub namespaces: NamespaceSupport,
+    /// Whether its process agents take part in its talk: not those of a throwaway or a bare cell.
+    pub speaks: bool,
 }
 
 /// The first life of every cell.
@@ -62,7 +64,7 @@ pub fn make(spec: &WardenSpec) -> Result<Made, WardenError> {
     }
     failpoint::hit(Point::WardenHome);
     let listener = dir.run().and_then(control::bind).map_err(WardenError::Control)?;
-    Ok(Made { root, dir, _lease: lease, listener, namespaces })
+    Ok(Made { root, dir, _lease: lease, listener, namespaces, speaks: spec.homes && !spec.throwaway })
 }
 
 /// The place of an agent's home, which a spec names by its path.
@@ -98,7 +100,7 @@ pub fn start(made: &Made, plans: &[AgentPlan], joined: bool) -> Result<Vec<Child
                 // Where the machine gives no group, the agent is limited process by process, and its report says so.
                 let cgroup = Cgroup::create(made.dir.id(), &plan.launch.agent, &plan.launch.policy.limits).ok().map(Arc::new);
                 let launch = seen_from(&plan.launch, &made.namespaces);
-                let options = process::ProcessOptions { namespaces: made.namespaces.clone(), cgroup: cgroup.clone() };
+                let options = process::ProcessOptions { namespaces: made.namespaces.clone(), cgroup: cgroup.clone(), speaks: made.speaks };
                 let spawned = process::spawn(&launch, &options)?;
                 children.push(Child::new(spawned, vec![run_of(&plan.launch, &logs)], joined, cgroup));
             }

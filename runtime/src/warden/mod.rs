@@ -22,6 +22,7 @@ mod duty;
 mod life;
 mod logs;
 mod make;
+mod members;
 mod post;
 mod spec;
 mod watch;

@@ -21,6 +21,14 @@ use crate::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Line(pub(super) u64);
 
+#[cfg(test)]
+impl Line {
+    /// A connection that a test makes up.
+    pub const fn of_test(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// Where the answer to a call goes: at once, or later. Dropped without one where the line was hung up on or the cell is over. The receiver
 /// may be dropped before: then nobody is waited for any more.
 pub type Answers = oneshot::Sender<Result<Gift, Refusal>>;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{args::AgentCommand, failure::Failure, say::Say, table::table};
+use crate::cli::{args::AgentCommand, failure::Failure, say::Say, table::table};
 use crate::operator::{AgentListed, AgentShown, Operator, policy_lines};
 
 #[derive(Serialize)]
