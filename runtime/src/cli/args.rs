@@ -4,6 +4,7 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::cell::CellCommand;
 use crate::{
     cell::{AgentName, BackendKind, Identity, OnExpire, ProjectName, Role, parse_team},
     mail::MessageId,
@@ -197,6 +198,14 @@ pub enum Command {
         /// An agent's name or a cell's id
         subject: String,
     },
+    /// Join a cell as the member whom a token is for
+    Join {
+        /// The token that `lazarus invite` printed; `-` reads it from standard input
+        token: String,
+    },
+    /// Speak with the cell that this is in (for agents)
+    #[command(subcommand)]
+    Cell(CellCommand),
     /// Manage agent definitions
     #[command(subcommand)]
     Agent(AgentCommand),
@@ -363,11 +372,11 @@ fn said<T, E: std::fmt::Display>(parsed: Result<T, E>) -> Result<T, String> {
     })
 }
 
-fn plain<T: FromStr<Err: std::fmt::Display>>(given: &str) -> Result<T, String> {
+pub(super) fn plain<T: FromStr<Err: std::fmt::Display>>(given: &str) -> Result<T, String> {
     said(given.parse())
 }
 
-fn duration(given: &str) -> Result<Duration, String> {
+pub(super) fn duration(given: &str) -> Result<Duration, String> {
     said(parse_duration(given))
 }
 

@@ -1,8 +1,10 @@
 //! The command line: parses, calls one use case, prints. Nothing is decided here.
 
 mod args;
+mod cell;
 mod commands;
 mod failure;
+mod join;
 mod say;
 mod table;
 
@@ -78,6 +80,12 @@ fn dispatch(cli: Cli, say: &Say) -> Result<ExitCode, Failure> {
         let _ = std::io::stdout().write_all(&script);
         return Ok(ExitCode::SUCCESS);
     }
+    let command = match command {
+        // An agent in its cell, and a person who is about to join one: neither has a root of their own.
+        Command::Cell(command) => return cell::run(command, say),
+        Command::Join { token } => return join::run(&token, say),
+        command => command,
+    };
     let root = match cli.global.root {
         Some(root) => root,
         None => ambient::default_root(|name| std::env::var_os(name)).map_err(crate::operator::Error::from)?,
