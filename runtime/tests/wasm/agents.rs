@@ -349,7 +349,12 @@ fn an_agent_of_another_shape_is_refused() {
         format!("(component {core} (instance $i {exports}) (export \"lazarus:cell/agent@0.1.0\" (instance $i)))")
     };
     let all = ["start", "handle-message", "tick", "close"].map(|name| format!("(export \"{name}\" (func $f))")).concat();
-    for (source, expected) in [(exports(""), "lazarus:cell/agent is not as this Lazarus knows it"), (exports(&all), "start")] {
+    let newer = exports("").replace("(component", r#"(component (import "lazarus:cell/log@0.1.9" (instance (export "sing" (func))))"#);
+    for (source, expected) in [
+        (exports(""), "run the agent: its export lazarus:cell/agent is not as this Lazarus knows it"),
+        (exports(&all), "start the agent: its export lazarus:cell/agent is not as this Lazarus knows it"),
+        (newer, "run the agent: it imports lazarus:cell/log@0.1.9, not all of which this Lazarus has"),
+    ] {
         let message = refusal(launch("odd", &source));
         assert!(message.contains(expected) && !message.contains('\n'), "{message}");
     }
