@@ -1,222 +1,343 @@
-//! The cell that this program runs in, as its environment describes it.
+//! The cell of an agent that lives by events: everything that the agent can ask for.
 
 use std::{
-    error::Error,
-    ffi::OsString,
-    fmt, fs, io,
+    fmt,
     path::{Path, PathBuf},
-    time::{SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
-use crate::{Role, RoleError};
+use crate::{Artifact, Level, Member, Message, Reason, Refusal, Role};
 
-/// The names of the variables that Lazarus sets for every agent.
-pub mod variable {
-    /// The agent's own home.
-    pub const HOME: &str = "HERMES_HOME";
-    /// The cell's id.
-    pub const CELL: &str = "LAZARUS_CELL";
-    /// The agent's name.
-    pub const AGENT: &str = "LAZARUS_AGENT";
-    /// The agent's role.
-    pub const ROLE: &str = "LAZARUS_ROLE";
-    /// The project's name.
-    pub const PROJECT: &str = "LAZARUS_PROJECT";
-    /// What the members of a team share.
-    pub const SHARED: &str = "LAZARUS_SHARED";
-    /// The heartbeat file.
-    pub const HEARTBEAT: &str = "LAZARUS_HEARTBEAT";
+/// What carries the calls: the host of a component, or the double of a test.
+pub(crate) trait Host {
+    fn me(&self) -> Member;
+    fn id(&self) -> String;
+    fn project(&self) -> String;
+    fn ttl_left(&self) -> Option<Duration>;
+    fn members(&self) -> Result<Vec<Member>, Refusal>;
+    fn invite(&self, guest: &str, role: Role) -> Result<Option<String>, Refusal>;
+    fn close(&self) -> Result<(), Refusal>;
+    fn audit(&self, most: u32) -> Result<Vec<String>, Refusal>;
+    fn send(&self, receiver: &str, text: &str) -> Result<String, Refusal>;
+    fn reply(&self, text: &str) -> Result<String, Refusal>;
+    fn receive(&self) -> Result<Option<Message>, Refusal>;
+    fn history(&self, after: Option<&str>, most: u32) -> Result<Vec<Message>, Refusal>;
+    fn write(&self, level: Level, text: &str);
+    fn beat(&self);
+    fn declare(&self, path: &str, name: &str) -> Result<Artifact, Refusal>;
 }
 
-/// Why the environment does not describe a cell.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CellError {
-    /// A variable that every cell sets is absent or empty: the program was not started by Lazarus, or runs bare.
-    Missing(&'static str),
-    /// A variable that names something is not text.
-    NotText(&'static str),
-    /// The role is not one that this SDK knows.
-    Role(RoleError),
-}
-
-impl fmt::Display for CellError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing(name) => write!(f, "find the cell: {name} is not set, so this program does not run in one"),
-            Self::NotText(name) => write!(f, "read {name}: it is not valid UTF-8"),
-            Self::Role(_) => write!(f, "read {}", variable::ROLE),
-        }
-    }
-}
-
-impl Error for CellError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Missing(_) | Self::NotText(_) => None,
-            Self::Role(error) => Some(error),
-        }
-    }
-}
-
-/// What an agent knows about its cell.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The cell that an agent is in, as each of its events is given it.
+///
+/// A call that the agent's role does not allow is an ordinary error, changes nothing, and is written to the cell's audit. Every call may
+/// also be refused with [`Reason::Failed`], where Lazarus itself failed. The examples below are handlers' bodies, run against the double in
+/// [`testing`](crate::testing).
 pub struct Cell {
-    id: String,
-    agent: String,
-    role: Role,
-    project: String,
+    host: Box<dyn Host>,
     home: Option<PathBuf>,
     shared: Option<PathBuf>,
-    heartbeat: Option<PathBuf>,
 }
 
+impl fmt::Debug for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cell").field("home", &self.home).field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+/// Where the agent is, and who is with it.
 impl Cell {
-    /// Reads the cell from the environment of this program.
-    ///
-    /// # Errors
-    /// The first variable that is missing or cannot be read; a program that also runs outside of cells treats that as "no cell".
-    pub fn from_env() -> Result<Self, CellError> {
-        Self::from_vars(std::env::var_os)
+    pub(crate) fn new(host: Box<dyn Host>, home: Option<PathBuf>, shared: Option<PathBuf>) -> Self {
+        Self { host, home, shared }
     }
 
-    /// Reads the cell from any source of variables, so that an agent can be tested without touching its environment.
+    /// Returns who this agent is. Every role.
+    ///
+    /// ```
+    /// # lazarus_guest::testing::in_a_cell(|cell, _| {
+    /// assert_eq!(cell.me().identity, "agent:tested");
+    /// # Ok(()) });
+    /// ```
+    pub fn me(&self) -> Member {
+        self.host.me()
+    }
+
+    /// Returns the cell's id: `laz-` and 8 hexadecimal digits. Every role.
+    ///
+    /// ```
+    /// # lazarus_guest::testing::in_a_cell(|cell, _| {
+    /// assert!(cell.id().starts_with("laz-"));
+    /// # Ok(()) });
+    /// ```
+    pub fn id(&self) -> String {
+        self.host.id()
+    }
+
+    /// Returns the project's name: a label, no path. Every role.
+    ///
+    /// ```
+    /// # lazarus_guest::testing::in_a_cell(|cell, _| {
+    /// cell.info(&format!("at work on {}", cell.project()));
+    /// # Ok(()) });
+    /// ```
+    pub fn project(&self) -> String {
+        self.host.project()
+    }
+
+    /// Returns how long the cell still lives, as it was last told; none where it has no end. Every role.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # lazarus_guest::testing::in_a_cell(|cell, _| {
+    /// let hurry = cell.ttl_left().is_some_and(|left| left < Duration::from_secs(60));
+    /// # assert!(!hurry);
+    /// # Ok(()) });
+    /// ```
+    pub fn ttl_left(&self) -> Option<Duration> {
+        self.host.ttl_left()
+    }
+
+    /// Returns the directory that outlives the instance and the run: read-write, `/home` in a component.
     ///
     /// # Errors
-    /// As [`Cell::from_env`].
-    pub fn from_vars(var: impl Fn(&'static str) -> Option<OsString>) -> Result<Self, CellError> {
-        let given = |name| var(name).filter(|value| !value.is_empty());
-        let text = |name| given(name).ok_or(CellError::Missing(name))?.into_string().map_err(|_| CellError::NotText(name));
-        Ok(Self {
-            id: text(variable::CELL)?,
-            agent: text(variable::AGENT)?,
-            role: text(variable::ROLE)?.parse().map_err(CellError::Role)?,
-            project: text(variable::PROJECT)?,
-            home: given(variable::HOME).map(PathBuf::from),
-            shared: given(variable::SHARED).map(PathBuf::from),
-            heartbeat: given(variable::HEARTBEAT).map(PathBuf::from),
+    /// [`Reason::NotGranted`] for an auditor, who has none.
+    ///
+    /// ```
+    /// # lazarus_guest::testing::in_a_cell(|cell, _| {
+    /// std::fs::write(cell.home()?.join("seen"), "1")?;
+    /// # Ok(()) });
+    /// ```
+    pub fn home(&self) -> Result<&Path, Refusal> {
+        self.home.as_deref().ok_or_else(|| Refusal {
+            reason: Reason::NotGranted,
+            message: "find the home: an auditor has none".to_owned(),
+            needs: Some("role executor".to_owned()),
         })
     }
 
-    /// Returns the cell's id, such as `laz-0a1b2c3d`.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// Returns the agent's own name in the cell.
-    pub fn agent(&self) -> &str {
-        &self.agent
-    }
-
-    /// Returns the agent's role.
-    pub fn role(&self) -> Role {
-        self.role
-    }
-
-    /// Returns the project's name; it is a label, and says nothing about paths.
-    pub fn project(&self) -> &str {
-        &self.project
-    }
-
-    /// Returns the agent's home: the one place that outlives the run. `None` for roles without one.
-    pub fn home(&self) -> Option<&Path> {
-        self.home.as_deref()
-    }
-
-    /// Returns what the members of a team share. `None` where nobody shares; [`Role::writes_shared`] says whether it may be written to.
-    pub fn shared(&self) -> Option<&Path> {
-        self.shared.as_deref()
-    }
-
-    /// Gives a sign of life: `lazarus status` shows the age of the last one.
-    ///
-    /// The file's time of change is what counts; for human readers it also holds the time, in seconds since 1970. Without
-    /// `LAZARUS_HEARTBEAT` nobody watches, and this does nothing.
+    /// Returns the directory that the members of the cell share: `/shared` in a component. Executors and directors write to it; for others a
+    /// write fails as on a read-only file system ([`Role::writes_shared`]).
     ///
     /// # Errors
-    /// The file cannot be written, for instance because the home's quota is used up.
-    pub fn beat(&self) -> io::Result<()> {
-        let Some(file) = &self.heartbeat else { return Ok(()) };
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        fs::write(file, format!("{now}\n"))
+    /// [`Reason::NotGranted`] where nothing is shared.
+    ///
+    /// ```
+    /// # lazarus_guest::testing::in_a_cell(|cell, _| {
+    /// std::fs::write(cell.shared()?.join("job-1"), "to be done")?;
+    /// # Ok(()) });
+    /// ```
+    pub fn shared(&self) -> Result<&Path, Refusal> {
+        self.shared.as_deref().ok_or_else(|| Refusal {
+            reason: Reason::NotGranted,
+            message: "find what is shared: nothing is in this cell".to_owned(),
+            needs: None,
+        })
+    }
+
+    /// Returns who is in the cell, in the order in which they came. Every role.
+    ///
+    /// # Errors
+    /// [`Reason::Failed`] alone.
+    ///
+    /// ```
+    /// # use lazarus_guest::Role;
+    /// # lazarus_guest::testing::in_a_cell(|cell, _| {
+    /// let leads = cell.members()?.into_iter().find(|member| member.role == Role::Director);
+    /// # assert!(leads.is_some());
+    /// # Ok(()) });
+    /// ```
+    pub fn members(&self) -> Result<Vec<Member>, Refusal> {
+        self.host.members()
+    }
+
+    /// Lets somebody in, as `lazarus invite` does: an agent or bot that has a definition is started. Returns the token that a human joins
+    /// with; none for others. Directors only.
+    ///
+    /// # Errors
+    /// [`Reason::NotGranted`] without `role director`; [`Reason::Malformed`] for what is no identity; [`Reason::Failed`] with what
+    /// `lazarus invite` said.
+    ///
+    /// ```
+    /// # use lazarus_guest::{Reason, Role};
+    /// # lazarus_guest::testing::in_a_cell(|cell, _| {
+    /// let refused = cell.invite("agent:helper", Role::Executor).unwrap_err(); // An executor asks.
+    /// assert_eq!((refused.reason, refused.needs.as_deref()), (Reason::NotGranted, Some("role director")));
+    /// # Ok(()) });
+    /// ```
+    pub fn invite(&self, guest: &str, role: Role) -> Result<Option<String>, Refusal> {
+        self.host.invite(guest, role)
+    }
+
+    /// Closes the cell when this event has ended, as `lazarus close` does. Directors only.
+    ///
+    /// # Errors
+    /// [`Reason::NotGranted`] without `role director`.
+    ///
+    /// ```
+    /// # lazarus_guest::testing::in_a_cell(|cell, _| {
+    /// if let Err(refused) = cell.close() {
+    ///     cell.warn(&refused.to_string());
+    /// }
+    /// # Ok(()) });
+    /// ```
+    pub fn close(&self) -> Result<(), Refusal> {
+        self.host.close()
+    }
+
+    /// Returns the newest audit rows of this cell, oldest first, one line each; at most [`AUDIT_MOST`](crate::AUDIT_MOST). Directors and
+    /// auditors.
+    ///
+    /// # Errors
+    /// [`Reason::NotGranted`] without `role director` or `role auditor`.
+    ///
+    /// ```
+    /// # lazarus_guest::testing::in_a_cell(|cell, _| {
+    /// assert!(cell.audit(10).is_err()); // An executor asks.
+    /// # Ok(()) });
+    /// ```
+    pub fn audit(&self, most: u32) -> Result<Vec<String>, Refusal> {
+        self.host.audit(most)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn vars<'a>(pairs: &'a [(&'a str, &'a str)]) -> impl Fn(&'static str) -> Option<OsString> + 'a {
-        move |name| pairs.iter().find(|(given, _)| *given == name).map(|(_, value)| OsString::from(value))
+/// Messages: kept on disk, delivered at least once, in order for each pair of sender and receiver.
+///
+/// What an event sends is accepted together with the event's success: an event that fails has sent nothing, and the same event, tried again,
+/// sends it once.
+impl Cell {
+    /// Sends a message; returns its id. Executors and directors write to everyone, observers to directors, auditors to nobody.
+    ///
+    /// # Errors
+    /// [`Reason::NotGranted`], [`Reason::NoSuchMember`], [`Reason::Malformed`] (an empty text), [`Reason::TooLarge`] (more than
+    /// [`TEXT_MOST_BYTES`](crate::TEXT_MOST_BYTES)), [`Reason::Full`] (its waiting messages), [`Reason::TooFast`] (also after
+    /// [`SENDS_MOST`](crate::SENDS_MOST) in one event).
+    ///
+    /// ```
+    /// # lazarus_guest::testing::in_a_cell(|cell, _| {
+    /// let id = cell.send("human:owner", "the report is in /shared/report.md")?;
+    /// # assert!(id.starts_with("msg-"));
+    /// # Ok(()) });
+    /// ```
+    pub fn send(&self, receiver: &str, text: &str) -> Result<String, Refusal> {
+        self.host.send(receiver, text)
     }
 
-    const COMPLETE: [(&str, &str); 7] = [
-        ("HERMES_HOME", "/home"),
-        ("LAZARUS_CELL", "laz-0a1b2c3d"),
-        ("LAZARUS_AGENT", "scribe"),
-        ("LAZARUS_ROLE", "observer"),
-        ("LAZARUS_PROJECT", "demo"),
-        ("LAZARUS_SHARED", "/shared"),
-        ("LAZARUS_HEARTBEAT", "/home/heartbeat"),
-    ];
-
-    #[test]
-    fn a_complete_environment_is_a_cell() -> Result<(), CellError> {
-        let cell = Cell::from_vars(vars(&COMPLETE))?;
-        assert_eq!((cell.id(), cell.agent(), cell.role(), cell.project()), ("laz-0a1b2c3d", "scribe", Role::Observer, "demo"));
-        assert_eq!((cell.home(), cell.shared()), (Some(Path::new("/home")), Some(Path::new("/shared"))));
-        Ok(())
+    /// Answers the message that is being handled, once; returns the answer's id. Everyone but auditors; observers, too, answer whoever wrote
+    /// to them.
+    ///
+    /// # Errors
+    /// As [`Cell::send`], and [`Reason::WrongTime`] where no message is being handled or it was answered already.
+    ///
+    /// ```
+    /// # lazarus_guest::testing::in_a_cell(|cell, message| {
+    /// cell.reply(&format!("you said {}", message.text))?;
+    /// assert_eq!(cell.reply("and again").unwrap_err().reason, lazarus_guest::Reason::WrongTime);
+    /// # Ok(()) });
+    /// ```
+    pub fn reply(&self, text: &str) -> Result<String, Refusal> {
+        self.host.reply(text)
     }
 
-    #[test]
-    fn each_missing_or_empty_name_is_named() {
-        for name in ["LAZARUS_CELL", "LAZARUS_AGENT", "LAZARUS_ROLE", "LAZARUS_PROJECT"] {
-            let without: Vec<_> = COMPLETE.into_iter().filter(|(given, _)| *given != name).collect();
-            assert_eq!(Cell::from_vars(vars(&without)), Err(CellError::Missing(name)));
-            let empty: Vec<_> = COMPLETE.into_iter().map(|(given, value)| (given, if given == name { "" } else { value })).collect();
-            assert_eq!(Cell::from_vars(vars(&empty)), Err(CellError::Missing(name)));
-        }
+    /// Takes the next waiting message beside the one being handled, if there is one; it counts as handled when this event succeeds. Every
+    /// role but the auditor.
+    ///
+    /// # Errors
+    /// [`Reason::NotGranted`] for an auditor.
+    ///
+    /// ```
+    /// # lazarus_guest::testing::in_a_cell(|cell, _| {
+    /// let mut batch = Vec::new();
+    /// while let Some(more) = cell.receive()? {
+    ///     batch.push(more.text);
+    /// }
+    /// # Ok(()) });
+    /// ```
+    pub fn receive(&self) -> Result<Option<Message>, Refusal> {
+        self.host.receive()
     }
 
-    #[test]
-    fn an_unknown_role_is_refused_and_not_guessed() {
-        let odd: Vec<_> =
-            COMPLETE.into_iter().map(|(given, value)| (given, if given == "LAZARUS_ROLE" { "king" } else { value })).collect();
-        assert!(matches!(Cell::from_vars(vars(&odd)), Err(CellError::Role(_))));
+    /// Returns messages in the order in which they were accepted, from the one after `after` on; at most
+    /// [`HISTORY_MOST`](crate::HISTORY_MOST). Directors and auditors see the whole cell's; others those that they sent or were sent.
+    ///
+    /// # Errors
+    /// [`Reason::NoSuchMessage`] for an `after` that is not one of them.
+    ///
+    /// ```
+    /// # lazarus_guest::testing::in_a_cell(|cell, _| {
+    /// let said: Vec<String> = cell.history(None, 10)?.into_iter().map(|message| message.text).collect();
+    /// # Ok(()) });
+    /// ```
+    pub fn history(&self, after: Option<&str>, most: u32) -> Result<Vec<Message>, Refusal> {
+        self.host.history(after, most)
+    }
+}
+
+/// Log, signs of life, results.
+impl Cell {
+    /// Writes one line to the agent's log, which `lazarus logs` prints. Control characters become escapes, and what is longer than
+    /// [`LINE_MOST_BYTES`](crate::LINE_MOST_BYTES) is cut. Never fails: past the log's rate lines are dropped and counted. Every role.
+    ///
+    /// ```
+    /// # use lazarus_guest::Level;
+    /// # lazarus_guest::testing::in_a_cell(|cell, _| {
+    /// cell.log(Level::Debug, "three left");
+    /// # Ok(()) });
+    /// ```
+    pub fn log(&self, level: Level, text: &str) {
+        self.host.write(level, text);
     }
 
-    #[test]
-    fn home_and_shared_may_be_absent() -> Result<(), CellError> {
-        let cell = Cell::from_vars(vars(&COMPLETE[1..5]))?;
-        assert_eq!((cell.home(), cell.shared()), (None, None));
-        assert!(cell.beat().is_ok(), "nobody watches");
-        Ok(())
+    /// Writes what was done to the log. As [`Cell::log`].
+    ///
+    /// ```
+    /// # lazarus_guest::testing::in_a_cell(|cell, _| {
+    /// cell.info("the report is written");
+    /// # Ok(()) });
+    /// ```
+    pub fn info(&self, text: &str) {
+        self.log(Level::Info, text);
     }
 
-    #[test]
-    fn a_beat_makes_the_file_and_renews_it() -> Result<(), Box<dyn Error>> {
-        let file = std::env::temp_dir().join(format!("lazarus-guest-beat-{}", std::process::id()));
-        let path = file.to_str().ok_or("the temporary directory is text")?.to_owned();
-        let mut pairs = COMPLETE.to_vec();
-        pairs[6].1 = &path;
-        let cell = Cell::from_vars(vars(&pairs))?;
-
-        cell.beat()?;
-        let long_ago = UNIX_EPOCH + std::time::Duration::from_secs(1);
-        fs::File::options().write(true).open(&file)?.set_modified(long_ago)?;
-        cell.beat()?;
-        let renewed = fs::metadata(&file)?.modified()?;
-        let text = fs::read_to_string(&file)?;
-        fs::remove_file(&file)?;
-        assert!(renewed > long_ago);
-        assert!(text.trim_end().parse::<u64>()? > 1);
-        Ok(())
+    /// Writes what may be wrong to the log. As [`Cell::log`].
+    ///
+    /// ```
+    /// # lazarus_guest::testing::in_a_cell(|cell, _| {
+    /// cell.warn("the journal has a line that is no entry");
+    /// # Ok(()) });
+    /// ```
+    pub fn warn(&self, text: &str) {
+        self.log(Level::Warn, text);
     }
 
-    #[test]
-    fn a_beat_that_cannot_be_written_is_an_error() -> Result<(), CellError> {
-        let mut pairs = COMPLETE.to_vec();
-        pairs[6].1 = "/nonexistent/heartbeat";
-        assert!(Cell::from_vars(vars(&pairs))?.beat().is_err());
-        Ok(())
+    /// Says that this agent is alive, in the middle of an event that takes long: one that begins or ends is a sign by itself. Never fails;
+    /// more than one a second counts as one. Every role.
+    ///
+    /// ```
+    /// # lazarus_guest::testing::in_a_cell(|cell, _| {
+    /// for _chapter in 0..3 {
+    ///     cell.beat();
+    /// }
+    /// # Ok(()) });
+    /// ```
+    pub fn beat(&self) {
+        self.host.beat();
+    }
+
+    /// Keeps a copy of a file of the agent's home, as it is now, under a name of `[A-Za-z0-9._-]{1,64}` that begins with a letter or a digit;
+    /// an earlier artifact of this agent with that name is replaced. `path` is relative to the home, and no part of it is a link. `lazarus
+    /// artifacts` lists and fetches what was kept, also after the cell is closed. Executors, observers and directors.
+    ///
+    /// # Errors
+    /// [`Reason::NotGranted`] for an auditor; [`Reason::Malformed`] for a bad name or path, or no regular file; [`Reason::TooLarge`] past
+    /// [`ARTIFACT_MOST_BYTES`](crate::ARTIFACT_MOST_BYTES); [`Reason::Full`] past [`ARTIFACTS_MOST`](crate::ARTIFACTS_MOST).
+    ///
+    /// ```
+    /// # lazarus_guest::testing::in_a_cell(|cell, _| {
+    /// std::fs::write(cell.home()?.join("report.md"), "# Done\n")?;
+    /// let kept = cell.declare("report.md", "report.md")?;
+    /// assert_eq!(kept.bytes, 7);
+    /// # Ok(()) });
+    /// ```
+    pub fn declare(&self, path: &str, name: &str) -> Result<Artifact, Refusal> {
+        self.host.declare(path, name)
     }
 }

@@ -1,33 +1,54 @@
-//! The guest SDK of Lazarus: what an agent reads to learn where it is.
+//! The guest SDK of Lazarus: what an agent is written against.
 //!
-//! An agent in a cell is an ordinary program. Lazarus tells it about its cell through environment
-//! variables, and watches a heartbeat file; this crate gives both types. It needs nothing but the
-//! standard library, and is the same for `wasm32-wasip2` and for a native build.
-//!
-//! | variable | what it holds | without it |
-//! |---|---|---|
-//! | `HERMES_HOME` | the agent's own home, read-write | the role has no home (auditor), or the run is bare |
-//! | `LAZARUS_CELL` | the cell's id | the program does not run in a cell |
-//! | `LAZARUS_AGENT` | the agent's name in the cell | the same |
-//! | `LAZARUS_ROLE` | its role, which decides what it may write | the same |
-//! | `LAZARUS_PROJECT` | the project's name: a label, no path | the same |
-//! | `LAZARUS_SHARED` | what the members of a team share | nobody shares |
-//! | `LAZARUS_HEARTBEAT` | the file whose age is the agent's last sign of life | nobody watches |
+//! An agent that lives by events is a type that implements [`Agent`], made the component's agent by [`export!`]. It is called when somebody
+//! writes to it, asks its [`Cell`] for what it needs, and is nearly free in between:
 //!
 //! ```
-//! use lazarus_guest::Cell;
+//! use lazarus_guest::{Agent, Cell, Failure, Message};
 //!
-//! match Cell::from_env() {
-//!     Ok(cell) => {
-//!         println!("{} works on {} as {}", cell.agent(), cell.project(), cell.role());
-//!         cell.beat().expect("the heartbeat file is in the agent's own home");
+//! #[derive(Default)]
+//! struct Counter;
+//!
+//! impl Agent for Counter {
+//!     fn message(&mut self, cell: &Cell, message: &Message) -> Result<(), Failure> {
+//!         cell.reply(&format!("{} words", message.text.split_whitespace().count()))?;
+//!         Ok(())
 //!     }
-//!     Err(outside) => eprintln!("{outside}"),
 //! }
+//!
+//! lazarus_guest::export!(Counter);
+//!
+//! # fn main() {
+//! // The same type runs natively, against a double of the cell: this is what a unit test looks like.
+//! use lazarus_guest::testing::TestCell;
+//!
+//! let mut cell = TestCell::<Counter>::new();
+//! assert_eq!(cell.message("human:owner", "four words are here").reply(), Some("4 words"));
+//! # }
 //! ```
+//!
+//! Such a crate has the type `cdylib` and is built with `cargo build --release --target wasm32-wasip2`; `lazarus agent new NAME` makes one.
+//!
+//! Programs that are no event agents, but run from a `main` to its end, find their cell in [`plain`].
 
+#[doc(hidden)]
+pub mod component;
+
+mod agent;
 mod cell;
+mod error;
+mod message;
+pub mod plain;
 mod role;
+#[cfg(not(target_family = "wasm"))]
+pub mod testing;
 
-pub use cell::{Cell, CellError, variable};
+pub use agent::{Agent, Beginning};
+pub use cell::Cell;
+pub use component::WIT_VERSION;
+pub use error::{Failure, Reason, Refusal};
+pub use message::{
+    ARTIFACT_MOST_BYTES, ARTIFACTS_MOST, AUDIT_MOST, Artifact, HISTORY_MOST, LINE_MOST_BYTES, Level, Member, Message, SENDS_MOST,
+    TEXT_MOST_BYTES,
+};
 pub use role::{Role, RoleError};

@@ -21,7 +21,7 @@ use std::{
     process::ExitCode,
 };
 
-use lazarus_guest::{Cell, variable};
+use lazarus_guest::plain::{Cell, variable};
 
 /// Where the project stands unless the caller says otherwise.
 const PROJECT_DEFAULT: &str = "/project";
