@@ -62,6 +62,8 @@ words! {
         Run = "run",
         /// A member joins.
         Invite = "invite",
+        /// A person joins with the token of an invitation.
+        Join = "join",
         /// A member leaves.
         Revoke = "revoke",
         /// The agents of a cell are told to end.
@@ -74,14 +76,20 @@ words! {
         Resurrect = "resurrect",
         /// Timers and dead wardens are caught up.
         Sweep = "sweep",
-        /// A message is sent into a cell.
+        /// A message is sent, in a cell or into one.
         Send = "send",
+        /// A person acknowledges messages.
+        Inbox = "inbox",
+        /// An agent's result is kept, or fetched.
+        Artifact = "artifact",
         /// A program is run in a living cell.
         Exec = "exec",
         /// The attacks are run on purpose.
         Drill = "drill",
         /// An agent definition is installed.
         AgentAdd = "agent_add",
+        /// An agent definition's program is approved.
+        AgentApprove = "agent_approve",
         /// An agent definition is removed.
         AgentRemove = "agent_remove",
         /// A warden takes a cell.

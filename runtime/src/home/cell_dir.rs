@@ -22,6 +22,7 @@ const PROFILES: &str = "profiles";
 const SHARED: &str = "shared";
 const LOGS: &str = "logs";
 const RUN: &str = "run";
+const ARTIFACTS: &str = "artifacts";
 
 /// Bytes of a cell's record: some hundred members at most, each of a few hundred bytes.
 const RECORD_MOST_BYTES: u64 = 1024 * 1024;
@@ -120,6 +121,15 @@ impl CellDir {
     /// It is gone, or not a directory.
     pub fn logs(&self) -> io::Result<Dir> {
         open_dir(&self.dir, LOGS)
+    }
+
+    /// Opens the directory of the files that agents declared as results, each under its digest; it is made if there is none. No agent reaches
+    /// it.
+    ///
+    /// # Errors
+    /// The cell is gone, or something else has the name.
+    pub fn artifacts(&self) -> io::Result<Dir> {
+        open_or_make_dir(&self.dir, ARTIFACTS)
     }
 
     /// The path of what the members share.

@@ -14,6 +14,7 @@
 //!     │   └── profiles/<agent>/     agents that were invited later
 //!     ├── shared/               what members share
 //!     ├── logs/                 written by the warden
+//!     ├── artifacts/            results, kept by the warden, each under its digest
 //!     └── run/                  control socket, lock
 //! ```
 //!

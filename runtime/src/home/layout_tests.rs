@@ -38,6 +38,27 @@ fn a_cell_is_made_once_and_is_private() {
 }
 
 #[test]
+fn kept_files_are_private_and_go_with_their_cell() {
+    let (temp, root) = ground();
+    let id = CellId::from_bits(7);
+    let cell = root.create_cell(&id).expect("made");
+    cell.make_home(Place::Only, &agent("scribe"), None).expect("a home");
+    let home = cell.home(Place::Only, &agent("scribe")).expect("opened").expect("there");
+    fs::write(cell.path().join("home/report.md"), "x").expect("written");
+    let kept = cell.artifacts().expect("made");
+    let mode = fs::metadata(cell.path().join("artifacts")).expect("there").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o700);
+    crate::home::keep_file(&home, "report.md", &kept, 10).expect("kept");
+    assert_eq!(cell.artifacts().expect("opened").entries().expect("read").count(), 1);
+    assert!(root.remove_cell(&id).is_complete());
+    assert!(!cell.path().exists());
+
+    let planted = root.create_cell(&CellId::from_bits(8)).expect("made");
+    symlink(temp.path(), planted.path().join("artifacts")).expect("linked");
+    assert!(planted.artifacts().is_err());
+}
+
+#[test]
 fn a_planted_name_is_neither_followed_nor_reused() {
     let (temp, root) = ground();
     let canary = temp.path().join("canary");

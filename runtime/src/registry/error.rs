@@ -4,10 +4,11 @@ use std::{io, path::PathBuf, time::Duration};
 
 use rusqlite::{ErrorCode, ffi};
 
-use super::PATIENCE;
+use super::{PATIENCE, TokenFault};
 use crate::{
     audit::Broken,
     cell::{AgentName, CellId, Identity, NameError, Refusal},
+    mail::MessageId,
 };
 
 /// Why the registry did not do what it was asked for. The sentences that start with `Cell` are part of the command
@@ -68,6 +69,87 @@ pub enum RegistryError {
         cell: CellId,
         /// The agent.
         agent: AgentName,
+    },
+    /// Nobody who may send into the cell. Nothing was accepted.
+    #[error("Cell {cell} takes no messages from {identity}: it is no member; `lazarus invite {cell} {identity}` makes it one")]
+    NoSender {
+        /// The cell.
+        cell: CellId,
+        /// Who.
+        identity: Identity,
+    },
+    /// Nobody who can be sent to. Nothing was accepted.
+    #[error("Cell {cell} takes no messages for {identity}: it is no member; `lazarus status {cell}` lists who is")]
+    NoReceiver {
+        /// The cell.
+        cell: CellId,
+        /// Who.
+        identity: Identity,
+    },
+    /// As many messages wait as may. Nothing was accepted.
+    #[error("Cell {cell} keeps at most {most} messages waiting for {receiver}; send again when it has handled some")]
+    MailboxFull {
+        /// The cell.
+        cell: CellId,
+        /// Whose mailbox.
+        receiver: Identity,
+        /// How many may wait.
+        most: u32,
+    },
+    /// The cell has no such message.
+    #[error("Cell {cell} has no message {id} (any more); `lazarus inbox {cell}` lists what it has")]
+    NoMessage {
+        /// The cell.
+        cell: CellId,
+        /// The message.
+        id: MessageId,
+    },
+    /// The id is another message's: draw again. Nothing was changed.
+    #[error("accept message {0}: the id is taken by another message")]
+    MessageIdTaken(MessageId),
+    /// A token for somebody who could not join with it.
+    #[error("Cell {cell} gives tokens to people; {identity} is started instead: `lazarus invite {cell} {identity}`")]
+    TokenNotForHuman {
+        /// The cell.
+        cell: CellId,
+        /// Who.
+        identity: Identity,
+    },
+    /// A token that lets nobody in.
+    #[error("Cell {cell} does not take this token: {fault}; ask for a new invitation")]
+    TokenRefused {
+        /// The cell.
+        cell: CellId,
+        /// Why.
+        fault: TokenFault,
+    },
+    /// A name that no artifact can have.
+    #[error("Cell {cell} keeps no artifact named {name:?}: a name is [A-Za-z0-9._-]{{1,64}} and begins with a letter or a digit")]
+    ArtifactName {
+        /// The cell.
+        cell: CellId,
+        /// The name: one line, cut.
+        name: String,
+    },
+    /// The agent has as many artifacts as it may.
+    #[error("Cell {cell} keeps at most {most} artifacts of {agent}; declare one under a name that it has, and it is replaced")]
+    ArtifactsFull {
+        /// The cell.
+        cell: CellId,
+        /// Whose.
+        agent: AgentName,
+        /// How many it may have.
+        most: u32,
+    },
+    /// The agent has no such artifact.
+    #[error("Cell {cell} keeps no artifact {name} of {agent}; `lazarus artifacts {cell}` lists them")]
+    NoArtifact {
+        /// The cell.
+        cell: CellId,
+        /// Whose.
+        agent: AgentName,
+        /// The name: one line, cut.
+        name: String,
     },
     /// The id is another cell's: draw again.
     #[error("propose cell {0}: the id is taken")]

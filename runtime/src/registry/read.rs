@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use rusqlite::{Connection, Transaction, TransactionBehavior, types::Value};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, types::Value};
 
 use super::{RegistryError, patience::patiently, row};
 use crate::cell::{CellId, Member, Record, Run};
@@ -100,6 +100,13 @@ pub(super) fn records(connection: &Connection, filter: Filter<'_>) -> Result<Vec
 /// Returns one cell.
 pub(super) fn one(connection: &Connection, cell: &CellId) -> Result<Option<Record>, RegistryError> {
     Ok(records(connection, Filter::One(cell))?.pop())
+}
+
+/// Returns one cell without its members: for those who ask about one or two of a thousand.
+pub(super) fn without_members(connection: &Connection, cell: &CellId) -> Result<Option<Record>, RegistryError> {
+    let cannot = RegistryError::while_doing("read a cell");
+    let mut select = connection.prepare_cached(&Filter::One(cell).cells_sql()).map_err(cannot)?;
+    select.query_row([cell.as_str()], |row| Ok(row::record(row))).optional().map_err(cannot)?.transpose()
 }
 
 impl ReadRegistry {

@@ -21,7 +21,7 @@ pub(super) fn record(row: &Row<'_>) -> Result<Record, RegistryError> {
 }
 
 /// Whose row it is, as far as it says: the first column of every SELECT here.
-fn named_by(row: &Row<'_>) -> String {
+pub(super) fn named_by(row: &Row<'_>) -> String {
     let text: String = row.get(0).unwrap_or_else(|_| "without an id".into());
     crate::audit::one_line(&text, 40)
 }

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Registry, RegistryError, columns, row, runs, write::Verdict, write::Write};
+use super::{Registry, RegistryError, artifacts, columns, mailbox, row, runs, tokens, write::Verdict, write::Write};
 use crate::{
     audit::{Action, Phase},
     cell::{AgentName, CellId, CloseReason, Decision, Event, ProcessRef, Receipt, Record, Refusal, Run, RunEnd, State, decide},
@@ -59,7 +59,7 @@ struct Step {
 
 impl Registry {
     /// Lets an event happen to a cell: the new state and its audit row, in one commit. When no process may live in the
-    /// new state, runs that are still open are ended with it.
+    /// new state, runs that are still open are ended with it; a destroyed cell's messages, tokens and artifacts are removed with it.
     ///
     /// # Errors
     /// [`RegistryError::NotFound`] and [`RegistryError::Refused`] (both audited), [`RegistryError::VersionMoved`]; nothing was changed.
@@ -146,6 +146,11 @@ fn apply(write: &Write<'_, '_>, mut record: Record, steps: Vec<Step>, extras: Tr
     }
     if !record.state.may_live() {
         runs::end_all(&write.tx, &record, write.at)?;
+    }
+    if matches!(record.state, State::Destroyed { .. }) {
+        mailbox::forget_all(write, &cell)?;
+        tokens::forget_all(write, &cell)?;
+        artifacts::forget_all(write, &cell)?;
     }
     Ok(Outcome::Moved(record))
 }

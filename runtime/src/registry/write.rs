@@ -22,13 +22,19 @@ pub(super) struct Write<'c, 'a> {
     pub tx: Transaction<'c>,
     /// When the write lock was taken: so the times of the rows follow their order, as long as the clock does.
     pub at: DateTime<Utc>,
-    actor: &'a str,
+    /// Who: an identity as text, or `warden`.
+    pub actor: &'a str,
 }
 
 impl Write<'_, '_> {
     /// Adds an audit row.
     pub(super) fn audit(&self, action: Action, phase: Phase, cell: &CellId, detail: &str) -> Result<(), RegistryError> {
-        audit_log::append(&self.tx, Draft::new(self.actor, action, phase, Some(cell), detail), self.at)?;
+        self.audit_as(self.actor, action, phase, cell, detail)
+    }
+
+    /// Adds an audit row of somebody else than the one who asked.
+    pub(super) fn audit_as(&self, actor: &str, action: Action, phase: Phase, cell: &CellId, detail: &str) -> Result<(), RegistryError> {
+        audit_log::append(&self.tx, Draft::new(actor, action, phase, Some(cell), detail), self.at)?;
         Ok(())
     }
 

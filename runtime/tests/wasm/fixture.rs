@@ -1,7 +1,7 @@
 //! What the tests stand on: a cache, launches, and a host whose words are collected.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     io::Read,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Output, Stdio as Streams},
@@ -9,15 +9,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::event_wat::Agent;
 use cap_std::{ambient_authority, fs::Dir};
 use lazarus::{
     backend::{
         Launch, Program, Stdio,
-        protocol::{self, End, FromChild, PACKET_MOST_BYTES, Packet, Stream, ToChild},
+        protocol::{self, End, FromChild, Occasion, Outcome, PACKET_MOST_BYTES, Packet, Stream, ToChild},
         spawned::Spawned,
         wasm::{self, Cached},
     },
     cell::{AgentName, Role},
+    mail::{Call, Gift, Message, MessageId, Refusal, Text},
     policy::{Limits, Policy, Report},
 };
 use rustix::{
@@ -57,7 +59,17 @@ pub fn compile(source: &[u8]) -> Result<Cached, String> {
 
 /// A launch of this program, without home and with nothing granted.
 pub fn launch(name: &str, source: &str) -> Launch {
-    let cached = compile(source.as_bytes()).unwrap_or_else(|error| panic!("{error}\n{}", source.chars().take(300).collect::<String>()));
+    launch_binary(name, source.as_bytes())
+}
+
+/// As [`launch`], for an agent that lives by events.
+pub fn launch_agent(name: &str, agent: Agent<'_>) -> Launch {
+    launch_binary(name, &agent.component())
+}
+
+fn launch_binary(name: &str, source: &[u8]) -> Launch {
+    let shown = || String::from_utf8_lossy(source).chars().take(300).collect::<String>();
+    let cached = compile(source).unwrap_or_else(|error| panic!("{error}\n{}", shown()));
     let place = cache().0.path().join(cached.file_name());
     Launch {
         agent: name.parse().unwrap(),
@@ -95,6 +107,12 @@ pub struct Heard {
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
     pub dropped: u64,
+    /// Calls that were not answered yet.
+    pub calls: VecDeque<(u64, Call)>,
+    /// Events that are over.
+    pub over: Vec<(u64, Outcome)>,
+    /// How often its memory was dropped.
+    pub idle: usize,
 }
 
 /// A host, and what was heard from it.
@@ -156,7 +174,9 @@ impl Host {
             FromChild::Refused { agent, message } => of(heard, &agent).refused = Some(message),
             FromChild::Ended { agent, end } => of(heard, &agent).ended = Some((end, self.started.elapsed())),
             FromChild::Dropped { agent, bytes } => of(heard, &agent).dropped += bytes,
-            FromChild::Call { .. } | FromChild::EventOver { .. } | FromChild::Idle { .. } => panic!("no word of a program: {word:?}"),
+            FromChild::Call { agent, number, call } => of(heard, &agent).calls.push_back((number, call)),
+            FromChild::EventOver { agent, event, outcome } => of(heard, &agent).over.push((event, outcome)),
+            FromChild::Idle { agent } => of(heard, &agent).idle += 1,
         }
     }
 
@@ -166,11 +186,55 @@ impl Host {
         assert!(self.heard[agent].ready, "{:?}", self.heard);
     }
 
+    /// What an agent logged.
+    pub fn log(&self, agent: &str) -> String {
+        String::from_utf8(self.heard[agent].stderr.clone()).unwrap()
+    }
+
+    /// Waits for the host to end with a failure, as it does when the warden breaks the protocol.
+    pub fn breaks(mut self) {
+        let status = self.spawned.reap(LONG).unwrap().expect("it ends");
+        assert!(!status.success(), "{status}");
+    }
+
     /// Tells one guest, or all, to close.
     pub fn close(&self, agent: Option<&str>, grace: Duration) {
         let grace_ms = u64::try_from(grace.as_millis()).unwrap();
-        let packet = protocol::control(&ToChild::Close { agent: agent.map(|name| name.parse().unwrap()), grace_ms }).unwrap();
-        rustix::net::send(&self.spawned.socket, &packet, SendFlags::empty()).unwrap();
+        self.say(&ToChild::Close { agent: agent.map(|name| name.parse().unwrap()), grace_ms });
+    }
+
+    /// Says something to the host.
+    pub fn say(&self, word: &ToChild) {
+        rustix::net::send(&self.spawned.socket, &protocol::control(word).unwrap(), SendFlags::empty()).unwrap();
+    }
+
+    /// Tells an agent of an event.
+    pub fn event(&self, agent: &str, event: u64, occasion: Occasion) {
+        self.say(&ToChild::Event { agent: agent.parse().unwrap(), event, occasion });
+    }
+
+    /// Tells an agent of a message of this text, and listens until that event is over.
+    pub fn tell(&mut self, agent: &str, event: u64, text: &str) -> Outcome {
+        self.event(agent, event, message(text));
+        self.until_over(agent, event)
+    }
+
+    /// Listens until an event is over.
+    pub fn until_over(&mut self, agent: &str, event: u64) -> Outcome {
+        self.listen(|heard| heard[agent].over.iter().any(|(over, _)| *over == event));
+        let over = self.heard[agent].over.iter().find(|(over, _)| *over == event);
+        over.unwrap_or_else(|| panic!("event {event} is not over: {:?}", self.heard)).1.clone()
+    }
+
+    /// Listens until an agent asks something.
+    pub fn asked(&mut self, agent: &str) -> (u64, Call) {
+        self.listen(|heard| !heard[agent].calls.is_empty());
+        self.heard.get_mut(agent).unwrap().calls.pop_front().unwrap_or_else(|| panic!("no call: {:?}", self.heard))
+    }
+
+    /// Answers a call.
+    pub fn answer(&self, agent: &str, number: u64, answer: Result<Gift, Refusal>) {
+        self.say(&ToChild::Answer { agent: agent.parse().unwrap(), number, answer });
     }
 
     /// Listens until all guests ended or were refused; the host must then end by itself, with 0, and without words of its own.
@@ -208,6 +272,29 @@ pub fn end(launch: Launch) -> End {
 /// Runs one guest, which must be refused.
 pub fn refusal(launch: Launch) -> String {
     run(launch).refused.expect("a refusal")
+}
+
+/// A message of this text.
+pub fn message(text: &str) -> Occasion {
+    Occasion::Message(Message {
+        id: MessageId::random(),
+        sender: "human:alice".parse().unwrap(),
+        receiver: "agent:scribe".parse().unwrap(),
+        text: Text::new(text.to_owned()).unwrap(),
+        in_reply_to: None,
+        sent_at: chrono::DateTime::UNIX_EPOCH,
+        attempt: 1,
+    })
+}
+
+/// The end that a finished run heard of.
+pub fn ended(heard: &BTreeMap<String, Heard>, agent: &str) -> End {
+    heard[agent].ended.as_ref().unwrap_or_else(|| panic!("{agent} was refused: {:?}", heard[agent].refused)).0.clone()
+}
+
+/// Asserts that an event was lost at this limit.
+pub fn assert_lost(outcome: &Outcome, expected: &str) {
+    assert!(matches!(outcome, Outcome::Lost { end: End::Limit { limit, .. } } if limit == expected), "{outcome:?}");
 }
 
 /// Asserts that the end is of this limit.

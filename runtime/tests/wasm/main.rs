@@ -3,11 +3,15 @@
 //! Both are hidden subcommands of this very program, so that these tests have a `main` of their own.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+mod agents;
+mod budgets;
 mod close;
 mod compile;
 mod cost;
+mod event_wat;
 mod files;
 mod fixture;
+mod inspect;
 mod limits;
 mod neighbours;
 mod programs;
@@ -28,7 +32,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
-        [COMPILE_COMMAND] => main_compile(),
+        [COMPILE_COMMAND, ..] => main_compile(),
         [HOST_COMMAND, "--handoff", handoff, "--socket", socket] => main_host(handoff.parse().unwrap(), socket.parse().unwrap()),
         ["inherited", test, rest @ ..] => fixture::inherited(test, rest),
         ["without-landlock"] => worlds::without_landlock(),
@@ -43,7 +47,19 @@ fn main() -> ExitCode {
 
 /// Every test of this machine as it is.
 fn all() -> Vec<Case> {
-    [compile::CASES, programs::CASES, close::CASES, limits::CASES, files::CASES, neighbours::CASES, cost::CASES].concat()
+    [
+        compile::CASES,
+        programs::CASES,
+        close::CASES,
+        limits::CASES,
+        files::CASES,
+        neighbours::CASES,
+        cost::CASES,
+        inspect::CASES,
+        agents::CASES,
+        budgets::CASES,
+    ]
+    .concat()
 }
 
 /// Runs the tests whose names contain one of the given words (with `--exact`, are one of them); all without words.

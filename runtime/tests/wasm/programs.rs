@@ -90,7 +90,7 @@ fn programs_that_nobody_can_run_are_refused() {
         ("(module (func (export \"_start\") (param i32)))", "without parameters"),
         ("(module (import \"env\" \"launch_missiles\" (func)) (func (export \"_start\")))", "imports env::launch_missiles, which"),
         ("(module (import \"wasi_unstable\" \"fd_write\" (func)) (func (export \"_start\")))", "imports wasi_unstable::fd_write, which"),
-        ("(component)", "does not export wasi:cli/run"),
+        ("(component)", "exports neither wasi:cli/run nor lazarus:cell/agent"),
         ("(component (import \"acme:weapons/missiles@1.0.0\" (instance (export \"launch\" (func)))))", "acme:weapons/missiles@1.0.0"),
     ] {
         let message = refusal(launch("odd", source));

@@ -1,4 +1,5 @@
-//! The cache of compiled programs: `<key>.cwasm`, the key naming source, engine, settings and processor.
+//! The cache of compiled programs: `<key>.cwasm`, the key naming source, engine, settings and processor; `<key>.agent.cwasm` where the
+//! program was found to be an agent that lives by events, which its header does not tell.
 //!
 //! What lies here is machine code, and is run without being looked at again. So the directory belongs to the trusted side alone (0700, out of
 //! every jail's reach), entries are written by this module only (a temporary file, synced, then renamed; 0600), and an entry that is not a
@@ -30,6 +31,8 @@ use crate::backend::WasmForm;
 
 /// What ends the name of an entry.
 const SUFFIX: &str = ".cwasm";
+/// What ends the name of an entry that is an agent.
+const AGENT_SUFFIX: &str = ".agent.cwasm";
 /// What ends the name of a file that is being written.
 const UNFINISHED: &str = ".part";
 /// Age at which an unfinished file is what a crash left: no compilation lasts a tenth of it.
@@ -106,7 +109,7 @@ pub struct Cached {
 impl Cached {
     /// The name of the entry in the cache.
     pub fn file_name(&self) -> String {
-        format!("{}{SUFFIX}", self.key)
+        entry_name(&self.key, self.form)
     }
 }
 
@@ -124,19 +127,36 @@ pub fn ensure(cache: &Dir, source: &mut File, expected_sha256: Option<&str>) -> 
     let digest = pinned(digest_into(source, &mut io::sink())?, expected_sha256)?;
     let engine = engine(Purpose::Compile).map_err(|error| CacheError::Engine(error.to_string()))?;
     let key = cache_key(&digest, &engine);
-    if let Some((file, size)) = lookup(cache, &format!("{key}{SUFFIX}"), form)? {
-        return Ok(Cached { key, form, source_sha256: hex(&digest), file, size, compiled: false });
+    for form in forms(form) {
+        if let Some((file, size)) = lookup(cache, &entry_name(&key, *form), *form)? {
+            return Ok(Cached { key, form: *form, source_sha256: hex(&digest), file, size, compiled: false });
+        }
     }
     sweep(cache);
     // The source may be replaced or written to while we work: a sealed copy is what is hashed again, and compiled.
     let (mut copy, digest) = sealed_copy(source)?;
     let digest = pinned(digest, expected_sha256)?;
-    let form = detect(&mut copy)?.form;
+    let header = detect(&mut copy)?.form;
     let key = cache_key(&digest, &engine);
-    let name = format!("{key}{SUFFIX}");
-    fill(cache, &name, copy)?;
-    let (file, size) = lookup(cache, &name, form)?.ok_or(CacheError::Damaged)?;
+    let form = fill(cache, &key, copy, header)?;
+    let (file, size) = lookup(cache, &entry_name(&key, form), form)?.ok_or(CacheError::Damaged)?;
     Ok(Cached { key, form, source_sha256: hex(&digest), file, size, compiled: true })
+}
+
+/// The forms that a source with this header can have.
+const fn forms(header: WasmForm) -> &'static [WasmForm] {
+    match header {
+        WasmForm::Module => &[WasmForm::Module],
+        WasmForm::Component | WasmForm::Agent => &[WasmForm::Component, WasmForm::Agent],
+    }
+}
+
+fn entry_name(key: &str, form: WasmForm) -> String {
+    let suffix = match form {
+        WasmForm::Module | WasmForm::Component => SUFFIX,
+        WasmForm::Agent => AGENT_SUFFIX,
+    };
+    format!("{key}{suffix}")
 }
 
 /// As [`ensure`], for a program that is part of Lazarus itself.
@@ -199,7 +219,7 @@ fn digest_into(source: &mut (impl Read + Seek), sink: &mut impl Write) -> Result
 }
 
 /// Copies a source into memory that nobody can change any more.
-fn sealed_copy(source: &mut (impl Read + Seek)) -> Result<(File, [u8; 32]), CacheError> {
+pub(super) fn sealed_copy(source: &mut (impl Read + Seek)) -> Result<(File, [u8; 32]), CacheError> {
     let memory = rustix::fs::memfd_create("lazarus-source", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING);
     let mut copy = File::from(memory.map_err(failed("copy the source"))?);
     let digest = digest_into(source, &mut copy)?;
@@ -230,12 +250,12 @@ fn lookup(cache: &Dir, name: &str, form: WasmForm) -> Result<Option<(File, u64)>
     }
     // Reads the headers of sections, which stand at the file's end; the artefact's own contents are not parsed here.
     let place = format!("/proc/self/fd/{}", file.as_raw_fd());
-    let found = match Engine::detect_precompiled_file(place) {
-        Ok(Some(Precompiled::Module)) => Some(WasmForm::Module),
-        Ok(Some(Precompiled::Component)) => Some(WasmForm::Component),
-        Ok(None) | Err(_) => None,
+    let whole = match Engine::detect_precompiled_file(place) {
+        Ok(Some(Precompiled::Module)) => form == WasmForm::Module,
+        Ok(Some(Precompiled::Component)) => matches!(form, WasmForm::Component | WasmForm::Agent),
+        Ok(None) | Err(_) => false,
     };
-    if found == Some(form) {
+    if whole {
         return Ok(Some((file, meta.len())));
     }
     forget(cache, name)?;
@@ -246,17 +266,19 @@ fn untrusted(name: &str, what: &'static str) -> CacheError {
     CacheError::Untrusted { name: super::text::one_line(name, 100), what }
 }
 
-/// Compiles into a temporary file, and gives it its name when it is whole and on the disk. Two at once both succeed: the last one stays.
-fn fill(cache: &Dir, name: &str, source: File) -> Result<(), CacheError> {
+/// Compiles into a temporary file, and gives it its name when it is whole and on the disk; returns what the source is. Two at once both
+/// succeed: the last one stays.
+fn fill(cache: &Dir, key: &str, source: File, header: WasmForm) -> Result<WasmForm, CacheError> {
     let bytes = source.metadata().map_err(failed("look at the source"))?.len();
-    let part = format!(".{name}.{}{UNFINISHED}", uuid::Uuid::new_v4().simple());
+    let part = format!(".{key}{SUFFIX}.{}{UNFINISHED}", uuid::Uuid::new_v4().simple());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let made = rustix::fs::openat(cache, &part, flags, Mode::RUSR | Mode::WUSR);
     let mut file = File::from(made.map_err(failed("make a file for the compiled program"))?);
-    let filled = compile(source, bytes, &mut file).map_err(CacheError::from).and_then(|()| {
+    let filled = compile(source, bytes, header, &mut file).map_err(CacheError::from).and_then(|form| {
         file.sync_all().map_err(failed("sync the compiled program"))?;
-        rustix::fs::renameat(cache, &part, cache, name).map_err(failed("name the compiled program"))?;
-        sync(cache).map_err(failed("sync the cache"))
+        rustix::fs::renameat(cache, &part, cache, entry_name(key, form)).map_err(failed("name the compiled program"))?;
+        sync(cache).map_err(failed("sync the cache"))?;
+        Ok(form)
     });
     if filled.is_err() {
         // Best effort: what stays is removed by a later sweep.

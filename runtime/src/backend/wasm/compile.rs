@@ -2,11 +2,14 @@
 //!
 //! ```text
 //!  trusted side                     lazarus __compile (jail: no file, no network, no environment)
-//!   sealed copy of the source ─ stdin ──→ detect → parse, validate, Cranelift
-//!   temp file in the cache   ←─ stdout ── the artefact          (bounded)
-//!   one line of an error     ←─ stderr ── why not               (bounded, made harmless)
+//!   sealed copy of the source ─ stdin ──→ detect → look into it → validate, Cranelift
+//!   temp file in the cache   ←─ stdout ── one letter for what it is, then the artefact   (bounded)
+//!   one line of an error     ←─ stderr ── why not                                        (bounded, made harmless)
 //!        │ deadline: killed
 //! ```
+//!
+//! Whoever parsed hostile bytes may have been taken over by them, so that its letter is only believed as far as the source's header allows.
+//! A component that is called an agent, or the other way round, hurts itself: the host finds no such export, and refuses it.
 
 use std::{
     fs::File,
@@ -22,12 +25,17 @@ use super::{
     confine,
     detect::{SOURCE_MOST_BYTES, detect_bytes},
     engine::{Purpose, engine},
+    inspect::{Facts, possible},
+    look::{LookError, look},
     text::one_line,
 };
 use crate::backend::WasmForm;
 
 /// The hidden subcommand that runs [`main_compile`].
 pub const COMPILE_COMMAND: &str = "__compile";
+
+/// What follows the subcommand where the program is only looked into, and the facts are written instead of an artefact.
+pub const INSPECT_FLAG: &str = "--inspect";
 
 /// This very program, also when its file was replaced since it was started.
 const OWN_PROGRAM: &str = "/proc/self/exe";
@@ -78,14 +86,67 @@ pub enum CompileError {
     Write(#[source] io::Error),
 }
 
-/// Compiles `source` (a file at its start, of `bytes` bytes) in a process of this same program, and writes the artefact to `sink`.
+/// Compiles `source` (a file at its start, of `bytes` bytes, with the header of this form) in a process of this same program, and writes
+/// the artefact to `sink`. Returns what the source is.
 ///
 /// # Errors
 /// What the compiler refuses, with its words; a compilation past its bounds. What was written to `sink` is then worthless.
-pub fn compile(source: File, bytes: u64, sink: &mut File) -> Result<(), CompileError> {
+pub fn compile(source: File, bytes: u64, header: WasmForm, sink: &mut File) -> Result<WasmForm, CompileError> {
+    let most = bytes.saturating_mul(OUTPUT_FACTOR).clamp(OUTPUT_LEAST_BYTES, OUTPUT_MOST_BYTES);
+    let mut sink = Lettered { letter: None, sink };
+    run(source, None, most, &mut sink)?;
+    let form = sink.letter.and_then(form_of).filter(|form| possible(*form, header));
+    form.ok_or_else(|| CompileError::Died { how: "it did not say what it compiled".into() })
+}
+
+/// The first byte that is written, apart from those that follow.
+struct Lettered<'a> {
+    letter: Option<u8>,
+    sink: &'a mut File,
+}
+
+impl Write for Lettered<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match (self.letter, bytes) {
+            (None, [letter, ..]) => {
+                self.letter = Some(*letter);
+                Ok(1)
+            }
+            (None | Some(_), _) => self.sink.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}
+
+const fn letter_of(form: WasmForm) -> u8 {
+    match form {
+        WasmForm::Module => b'm',
+        WasmForm::Component => b'c',
+        WasmForm::Agent => b'a',
+    }
+}
+
+const fn form_of(letter: u8) -> Option<WasmForm> {
+    match letter {
+        b'm' => Some(WasmForm::Module),
+        b'c' => Some(WasmForm::Component),
+        b'a' => Some(WasmForm::Agent),
+        _ => None,
+    }
+}
+
+/// Runs the jailed process on a source (a file at its start), and writes what it answers, at most `most` bytes, to `sink`.
+///
+/// # Errors
+/// What it refuses, with its words; anything past its bounds.
+pub fn run(source: File, flag: Option<&str>, most: u64, sink: &mut impl Write) -> Result<(), CompileError> {
     let mut child = Command::new(OWN_PROGRAM)
         .arg0("lazarus")
         .arg(COMPILE_COMMAND)
+        .args(flag)
         .env_clear()
         .current_dir("/")
         .stdin(source)
@@ -93,7 +154,6 @@ pub fn compile(source: File, bytes: u64, sink: &mut File) -> Result<(), CompileE
         .stderr(Stdio::piped())
         .spawn()
         .map_err(CompileError::Process)?;
-    let most = bytes.saturating_mul(OUTPUT_FACTOR).clamp(OUTPUT_LEAST_BYTES, OUTPUT_MOST_BYTES);
     let outcome = receive(&mut child, sink, most);
     if outcome.is_err() {
         // Already gone is as good as killed; it is waited for either way.
@@ -113,7 +173,7 @@ pub fn compile(source: File, bytes: u64, sink: &mut File) -> Result<(), CompileE
 }
 
 /// Copies the child's output to `sink` and keeps its words, until both streams end.
-fn receive(child: &mut Child, sink: &mut File, most: u64) -> Result<(u64, Vec<u8>), CompileError> {
+fn receive(child: &mut Child, sink: &mut impl Write, most: u64) -> Result<(u64, Vec<u8>), CompileError> {
     let missing = || CompileError::Process(io::ErrorKind::BrokenPipe.into());
     let mut output = Some(child.stdout.take().ok_or_else(missing)?);
     let mut errors = Some(child.stderr.take().ok_or_else(missing)?);
@@ -192,13 +252,17 @@ enum Refusal {
     Detect(#[from] super::detect::DetectError),
     #[error("{0}")]
     Engine(String),
+    #[error("tell what was found")]
+    Tell(#[source] serde_json::Error),
     #[error("write the machine code")]
     Write(#[source] io::Error),
 }
 
-/// The hidden subcommand `__compile`: confines itself, then reads a source from stdin and writes the artefact to stdout.
+/// The hidden subcommand `__compile [--inspect]`: confines itself, then reads a source from stdin and writes the artefact, or what was found
+/// in it, to stdout.
 pub fn main_compile() -> ExitCode {
-    match compile_stdin() {
+    let inspect_only = std::env::args_os().nth(2).is_some_and(|flag| flag == INSPECT_FLAG);
+    match answer_stdin(inspect_only) {
         Ok(()) => ExitCode::SUCCESS,
         Err(refusal) => {
             let cause = std::error::Error::source(&refusal).map(|cause| format!(": {cause}")).unwrap_or_default();
@@ -209,7 +273,7 @@ pub fn main_compile() -> ExitCode {
     }
 }
 
-fn compile_stdin() -> Result<(), Refusal> {
+fn answer_stdin(inspect_only: bool) -> Result<(), Refusal> {
     confine::compiler()?;
     let mut source = Vec::new();
     io::stdin().lock().take(SOURCE_MOST_BYTES + 1).read_to_end(&mut source).map_err(Refusal::Read)?;
@@ -217,19 +281,34 @@ fn compile_stdin() -> Result<(), Refusal> {
         return Err(super::detect::DetectError::TooLarge.into());
     }
     let what = detect_bytes(&source)?;
-    let engine = engine(Purpose::Compile).map_err(|error| words(&error))?;
-    let artefact = match what.form {
-        WasmForm::Module => engine.precompile_module(&source),
-        WasmForm::Component | WasmForm::Agent => engine.precompile_component(&source),
-    };
-    let artefact = artefact.map_err(|error| words(&error))?;
-    let mut out = io::stdout().lock();
-    out.write_all(&artefact).and_then(|()| out.flush()).map_err(Refusal::Write)
+    let binary = wat::parse_bytes(&source).map_err(|error| words(&error.to_string()))?;
+    let facts = look(&binary, what.form).map_err(|error| match error {
+        LookError::Parse(_) => words(&error.to_string()),
+        other => Refusal::Engine(other.to_string()),
+    })?;
+    if inspect_only { tell(&facts) } else { translate(&binary, facts.form) }
 }
 
-/// The engine's words, the cause in front; a source that ends early is called by its name.
-fn words(error: &wasmtime::Error) -> Refusal {
-    let chain = format!("{error:#}");
-    let early = ["unexpected end", "unexpected EOF", "section out of bounds"].iter().any(|sign| chain.contains(sign));
-    Refusal::Engine(if early { format!("the file is truncated or damaged: {chain}") } else { chain })
+fn tell(facts: &Facts) -> Result<(), Refusal> {
+    let text = serde_json::to_vec(facts).map_err(Refusal::Tell)?;
+    let mut out = io::stdout().lock();
+    out.write_all(&text).and_then(|()| out.flush()).map_err(Refusal::Write)
+}
+
+fn translate(binary: &[u8], form: WasmForm) -> Result<(), Refusal> {
+    let said = |error: wasmtime::Error| words(&format!("{error:#}"));
+    let engine = engine(Purpose::Compile).map_err(said)?;
+    let artefact = match form {
+        WasmForm::Module => engine.precompile_module(binary),
+        WasmForm::Component | WasmForm::Agent => engine.precompile_component(binary),
+    };
+    let artefact = artefact.map_err(said)?;
+    let mut out = io::stdout().lock();
+    out.write_all(&[letter_of(form)]).and_then(|()| out.write_all(&artefact)).and_then(|()| out.flush()).map_err(Refusal::Write)
+}
+
+/// What a parser or the engine said; a source that ends early is called by its name.
+fn words(said: &str) -> Refusal {
+    let early = ["unexpected end", "unexpected EOF", "section out of bounds"].iter().any(|sign| said.contains(sign));
+    Refusal::Engine(if early { format!("the file is truncated or damaged: {said}") } else { said.to_owned() })
 }

@@ -12,7 +12,7 @@ use super::text::hex;
 use crate::policy::ByteSize;
 
 /// Raised when a change here, or in what a compiled artefact means to the host, makes older cache files unusable.
-const SETTINGS_VERSION: u32 = 1;
+const SETTINGS_VERSION: u32 = 2;
 
 /// Stack beyond the guest's own that its fiber has for host functions. wasmtime leaves 1.5 MiB by default; unoptimised builds of
 /// the path-resolving code need more than release builds do. It is address space until it is touched.

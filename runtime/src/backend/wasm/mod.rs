@@ -1,8 +1,8 @@
 //! The wasm backend: WASI programs, compiled once, run under wasmtime in a jailed host.
 //!
 //! ```text
-//!  source ─ detect (header only) ─ sha256 ─→ cache hit ─────────────┐
-//!                                       └──→ compile (jailed) → cache ┴→ Cached ─ spawn ─→ host (jailed)
+//!  source ─ detect (header only) ─ sha256 ─→ cache hit ──────────────────────────┐
+//!                                       └──→ look into it, compile (jailed) → cache ┴→ Cached ─ spawn ─→ host (jailed)
 //! ```
 //!
 //! The trusted side neither parses a program nor runs a byte of it: it looks at 8 bytes, hashes, and passes descriptors.
@@ -13,6 +13,8 @@ mod confine;
 mod detect;
 mod engine;
 mod host;
+mod inspect;
+mod look;
 mod spawn;
 mod text;
 
@@ -20,6 +22,7 @@ pub use cache::{CacheError, Cached, ensure, ensure_bytes, forget};
 pub use compile::{COMPILE_COMMAND, CompileError, main_compile};
 pub use detect::{DetectError, SOURCE_MOST_BYTES, Source, detect};
 pub use host::{HOST_COMMAND, HostError, main_host};
+pub use inspect::{Facts, inspect};
 pub use spawn::{SpawnError, spawn};
 
 /// The default agent, as WebAssembly text: stays alive, beats in its home once a second, and ends when its stdin does.

@@ -1,6 +1,6 @@
 //! Starting a host.
 
-use std::{io, process::Stdio as Stream};
+use std::{collections::BTreeMap, io, process::Stdio as Stream};
 
 use cap_std::fs::Dir;
 
@@ -52,17 +52,22 @@ pub fn spawn(launches: &[Launch], cache: &Dir) -> Result<Spawned, SpawnError> {
     }
     let (ours, theirs) = packets::pair()?;
     let mut handoff = Handoff::new(theirs)?;
-    let mut programs = Vec::new();
+    // Guests of one program have one descriptor: a cell may have a thousand of them.
+    let (mut programs, mut program_of, mut known) = (Vec::new(), Vec::new(), BTreeMap::new());
     for launch in launches {
         let Program::Compiled { cached, form, .. } = &launch.program else {
             return Err(SpawnError::NotCompiled(launch.agent.to_string()));
         };
         // By its name, in the directory that was opened: the path is for people.
         let name = cached.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        programs.push(handoff.pass(cache::open(cache, name, *form)?.into())?);
+        if !known.contains_key(name) {
+            known.insert(name, programs.len());
+            programs.push(handoff.pass(cache::open(cache, name, *form)?.into())?);
+        }
+        program_of.extend(known.get(name));
     }
     let agents = launches.iter().map(|launch| launch.agent.clone()).collect();
-    let spec = HostSpec { launches: launches.to_vec(), programs };
+    let spec = HostSpec { launches: launches.to_vec(), programs, program_of };
     let (nursery, child) = Nursery::raise(move || {
         handoff.spawn(HOST_COMMAND, &spec, |command| {
             if !inherited {

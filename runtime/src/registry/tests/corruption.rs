@@ -78,6 +78,51 @@ fn corrupt_runs_are_corruption() {
     }
 }
 
+#[test]
+fn corrupt_messages_tokens_and_artifacts_are_corruption() {
+    use crate::mail::{Artifact, Draft, MessageId, Text};
+    let hostile = [
+        "UPDATE messages SET state = 'lost'",
+        "UPDATE messages SET state = 'handled'",
+        "UPDATE messages SET why = 'x'",
+        "UPDATE messages SET not_before = 9223372036854775807, why = 'x'",
+        "UPDATE messages SET failures = -1",
+        "UPDATE messages SET text = ''",
+        "UPDATE messages SET in_reply_to = 'msg-'",
+        "UPDATE messages SET message_id = 'msg-../../x'",
+        "UPDATE messages SET sender = 'nobody'",
+        "UPDATE members SET role = 'king' WHERE identity = 'human:bob'",
+        "UPDATE sessions SET identity = 'x'",
+        "UPDATE artifacts SET sha256 = '../../x'",
+        "UPDATE artifacts SET name = '../x'",
+        "UPDATE artifacts SET agent = '../x'",
+        "UPDATE artifacts SET fetched_at = 9223372036854775807",
+    ];
+    for sql in hostile {
+        let mut fixture = fixture();
+        let cell = fixture.active(0xc0_ffee);
+        let text = Text::new("x".into()).expect("a text");
+        let receiver = "agent:scribe".parse().expect("an identity");
+        let draft = Draft { id: MessageId::random(), sender: alice(), receiver, text, in_reply_to: None };
+        fixture.registry.accept(&cell, &[draft], 9, "human:alice").expect("accepted");
+        let until = Utc::now() + TimeDelta::hours(1);
+        fixture.registry.issue_token(&cell, &member("human:bob", Role::Observer), [1; 32], until, "human:alice").expect("issued");
+        fixture.registry.redeem_token(&cell, [1; 32], [2; 32]).expect("joined");
+        let artifact = Artifact { name: "a".into(), sha256: "ab".repeat(32), bytes: 1 };
+        fixture.registry.keep_artifact(&cell, &"scribe".parse().expect("a name"), &artifact, "agent:scribe").expect("kept");
+        raw(fixture.root.path()).execute_batch(sql).expect(sql);
+        let registry = &fixture.registry;
+        let read = [
+            registry.inbox(&cell, None, InboxFilter::All).err(),
+            registry.session_member(&cell, [2; 32]).err(),
+            registry.artifacts(&cell).err(),
+        ];
+        let errors: Vec<RegistryError> = read.into_iter().flatten().collect();
+        let named = |error: &RegistryError| matches!(error, RegistryError::Corrupt { cell: named, .. } if *named == cell.to_string());
+        assert!(errors.len() == 1 && errors.iter().all(named), "{sql}: {errors:?}");
+    }
+}
+
 /// Applies an edit to the stored log, and returns the first broken row.
 fn broken_by(sql: &str) -> Broken {
     let mut fixture = fixture();

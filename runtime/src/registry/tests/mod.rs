@@ -3,9 +3,13 @@
 mod contention;
 mod corruption;
 mod lifecycle;
+mod mailbox;
+mod mailbox_model;
+mod mailbox_scale;
 mod members_and_runs;
 mod model;
 mod opening;
+mod tokens_and_artifacts;
 
 use std::{path::Path, time::Duration};
 

@@ -35,6 +35,7 @@ fn every_connection_has_its_settings() {
         ("synchronous", 2),
         ("foreign_keys", 1),
         ("cache_size", -256),
+        ("secure_delete", 1),
         ("mmap_size", 0),
         ("temp_store", 2),
         ("wal_autocheckpoint", 64),
@@ -95,6 +96,35 @@ fn each_older_version_is_brought_up_with_its_rows() {
         registry.transition(&cell, Event::Rest, "warden", none()).expect("usable");
         registry.audit_verify(None).expect("whole");
     }
+}
+
+#[test]
+fn the_log_of_an_older_version_goes_over_row_by_row() {
+    /// The last version before more could be audited, and the first afterwards.
+    const BEFORE: u32 = 4;
+    let root = tempfile::tempdir().expect("a directory");
+    let path = root.path().join(FILE_NAME);
+    let connection = Connection::open(&path).expect("a connection");
+    migrate::migrate(&connection, &path, BEFORE).expect("an older registry");
+    let mut head = crate::audit::Head::EMPTY;
+    for number in 0..300 {
+        let draft = crate::audit::Draft::new("human:alice", Action::Send, Phase::Done, Some(&CellId::from_bits(number)), "ß");
+        let entry = audit_log::append(&connection, draft, Utc::now()).expect("stored");
+        head = crate::audit::Head { seq: entry.seq, hash: entry.hash };
+    }
+    drop(connection);
+    let mut registry = Registry::open(root.path()).expect("brought up");
+    assert_eq!(registry.audit_verify(Some(head)).expect("whole"), head);
+    registry.audit(crate::audit::Draft::new("human:bob", Action::Join, Phase::Done, None, "new")).expect("stored");
+    assert_eq!(registry.audit_verify(Some(head)).expect("whole").seq, 301);
+    let connection = raw(root.path());
+    for sql in ["UPDATE audit SET actor = 'x'", "DELETE FROM audit"] {
+        let error = connection.execute_batch(sql).expect_err(sql);
+        assert!(error.to_string().contains("audit rows are never"), "{error}");
+    }
+    let left: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema WHERE name LIKE '%anew%'", [], |row| row.get(0)).expect("a count");
+    assert_eq!(left, 0);
 }
 
 #[test]

@@ -1,20 +1,28 @@
-//! One guest's store: its WASI, its limits, and the report of both.
+//! One guest: what its stores are made of, their limits, and the report of both.
 
-use std::{os::fd::AsRawFd, sync::Arc};
+use std::sync::Arc;
 
-use wasmtime::{Engine, Store};
-use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxView, WasiView, p1::WasiP1Ctx};
+use wasmtime::{
+    Engine, Store,
+    component::{HasSelf, Linker, Resource},
+};
+use wasmtime_wasi::{
+    FsPerms, WasiCtx, WasiCtxView, WasiView,
+    filesystem::{Descriptor, WasiFilesystemCtx},
+    p1::WasiP1Ctx,
+    p2::bindings::filesystem::preopens,
+};
 
 use super::{
+    agent::Member,
     limiter::Limiter,
     meter::Meter,
-    outbox::Outbox,
     places::Place,
     stdio::{CapturedIn, CapturedOut, InheritedIn, InheritedOut},
     told::Told,
 };
 use crate::{
-    backend::{Launch, Stdio, protocol::Stream, wasm::text::one_line},
+    backend::{Launch, Program, Stdio, protocol::Stream, wasm::text::one_line},
     policy::{Enforcer, Limits, Report, format_duration},
 };
 
@@ -34,6 +42,10 @@ pub struct State {
     pub wasi: WasiP1Ctx,
     /// What it may have of memory, tables and instances.
     pub limiter: Limiter,
+    /// Its cell.
+    pub member: Member,
+    /// The directories of a component.
+    places: Arc<[Place]>,
 }
 
 impl WasiView for State {
@@ -42,48 +54,169 @@ impl WasiView for State {
     }
 }
 
-/// What a store is made of, beside the launch.
-pub struct Parts<'a> {
-    /// What the guest runs under.
-    pub launch: &'a Launch,
-    /// Its place among the launches.
-    pub index: u16,
-    /// Whether it has the host for itself.
-    pub alone: bool,
-    /// Its directories, opened.
-    pub places: &'a [Place],
-    /// Where its output goes.
-    pub outbox: &'a Arc<Outbox>,
-    /// What it is told.
-    pub told: &'a Told,
+/// wasmtime-wasi opens a directory by its path for each context, which a closed jail does not allow, and which would cost each instance
+/// a descriptor. This gives out those that are open.
+impl preopens::Host for State {
+    fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
+        let places = Arc::clone(&self.places);
+        let table = self.wasi.ctx().table;
+        let push = |place: &Place| Ok((table.push(Descriptor::Dir(place.dir.clone()))?, place.guest.clone()));
+        places.iter().map(push).collect()
+    }
 }
 
-/// Makes the store: everything that holds a promise is set here, and put on record as it is.
+/// Gives a component WASI, with the directories that are open.
 ///
 /// # Errors
-/// A directory that cannot be opened.
-pub fn store(engine: &Engine, parts: &Parts<'_>, meter: &Arc<Meter>, report: &mut Report) -> wasmtime::Result<Store<State>> {
-    let limits = &parts.launch.policy.limits;
-    let wasi = wasi(parts, report)?;
-    let mut state = State { wasi, limiter: Limiter::new(limits, report) };
-    bound_resources(&mut state, limits, report);
-    let mut store = Store::new(engine, state);
-    store.limiter(|state| &mut state.limiter);
+/// What the engine says.
+pub fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    linker.allow_shadowing(true);
+    preopens::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
 
-    store.set_hostcall_fuel(limits.hostcall.as_usize());
-    report.full(Enforcer::Wasm, format!("at most {} allocated by one host call", limits.hostcall));
-    report.full(Enforcer::Wasm, format!("a stack of {}", limits.stack));
+/// A guest's standard streams.
+enum Streams {
+    Captured,
+    Inherited(InheritedIn, InheritedOut, InheritedOut),
+}
 
-    store.set_epoch_deadline(1);
-    let meter = Arc::clone(meter);
-    store.epoch_deadline_callback(move |_| meter.tick());
-    let cpu = format!("at most {} of CPU time", format_duration(limits.cpu));
-    if parts.alone {
-        report.full(Enforcer::Wasm, cpu);
-    } else {
-        report.partial(Enforcer::Wasm, cpu, "file work is done by helper threads of the host, whose time is not counted");
+/// What each store of a guest is made from: everything was opened and looked at before the jail closed.
+pub struct Recipe {
+    /// What the guest runs under.
+    pub launch: Arc<Launch>,
+    /// Its place among the launches.
+    pub index: u16,
+    /// Its cell.
+    pub member: Member,
+    places: Arc<[Place]>,
+    /// The directories of a core module, which preview 1 takes from the context alone.
+    preopens: WasiFilesystemCtx,
+    streams: Streams,
+    meter: Arc<Meter>,
+    told: Told,
+    alone: bool,
+}
+
+/// What a recipe is made of.
+pub struct Parts {
+    /// The launch.
+    pub launch: Arc<Launch>,
+    /// Its place among the launches.
+    pub index: u16,
+    /// Whether the guest has the host for itself.
+    pub alone: bool,
+    /// Whether it is a core module.
+    pub module: bool,
+    /// Its directories.
+    pub places: Vec<Place>,
+    /// Its cell.
+    pub member: Member,
+    /// What it is told.
+    pub told: Told,
+    /// Its CPU account.
+    pub meter: Arc<Meter>,
+}
+
+impl Recipe {
+    /// Prepares what the guest's stores are made of.
+    ///
+    /// # Errors
+    /// A directory that cannot be opened.
+    pub fn new(parts: Parts) -> wasmtime::Result<Self> {
+        let Parts { launch, index, alone, module, places, member, told, meter } = parts;
+        let streams = match launch.stdio {
+            Stdio::Captured => Streams::Captured,
+            Stdio::Inherited => {
+                Streams::Inherited(InheritedIn::new(), InheritedOut::new(Stream::Stdout), InheritedOut::new(Stream::Stderr))
+            }
+        };
+        let preopens = if module { preopened(&places, alone)? } else { WasiFilesystemCtx::default() };
+        Ok(Self { launch, index, member, places: places.into(), preopens, streams, meter, told, alone })
     }
-    Ok(store)
+
+    /// The guest's directories.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
+    /// Makes a store: everything that holds a promise is set here, and put on record by [`Recipe::promise`].
+    pub fn store(&self, engine: &Engine) -> Store<State> {
+        let limits = &self.launch.policy.limits;
+        let mut state =
+            State { wasi: self.wasi(), limiter: Limiter::new(limits), member: self.member.clone(), places: Arc::clone(&self.places) };
+        // Each resource is memory of the host, and many are descriptors.
+        state.wasi.ctx().table.set_max_capacity(most_resources(limits));
+        let mut store = Store::new(engine, state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(limits.hostcall.as_usize());
+        store.set_epoch_deadline(1);
+        let meter = Arc::clone(&self.meter);
+        store.epoch_deadline_callback(move |_| meter.tick());
+        store
+    }
+
+    fn wasi(&self) -> WasiP1Ctx {
+        let mut wasi = WasiCtx::builder();
+        wasi.envs(&self.launch.env);
+        if let Program::Compiled { args, .. } = &self.launch.program {
+            wasi.args(args);
+        }
+        match self.streams {
+            Streams::Captured => {
+                let out = |stream| CapturedOut { outbox: Arc::clone(&self.member.outbox), guest: self.index, stream };
+                wasi.stdin(CapturedIn(self.told.clone())).stdout(out(Stream::Stdout)).stderr(out(Stream::Stderr));
+            }
+            Streams::Inherited(stdin, stdout, stderr) => {
+                wasi.stdin(stdin).stdout(stdout).stderr(stderr);
+            }
+        }
+        wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
+        wasi.max_random_size(self.launch.policy.limits.random.bytes());
+        if self.launch.home.is_some() {
+            wasi.initial_cwd(HOME);
+        }
+        let mut wasi = wasi.build_p1();
+        *wasi.ctx().ctx.filesystem() = self.preopens.clone();
+        wasi
+    }
+
+    /// Puts on record what a store of this recipe holds.
+    pub fn promise(&self, by_events: bool, report: &mut Report) {
+        let limits = &self.launch.policy.limits;
+        report.full(Enforcer::Wasm, format!("{} variables, none inherited", self.launch.env.len()));
+        report.full(
+            Enforcer::Wasm,
+            match self.streams {
+                Streams::Captured => "standard streams: an empty input, output to the cell's log",
+                Streams::Inherited(..) => "standard streams: the caller's own",
+            },
+        );
+        report.full(Enforcer::Wasm, "no network: no TCP, no UDP, no name lookup");
+        report.full(Enforcer::Wasm, format!("at most {} random bytes a call", limits.random));
+        for place in self.places.iter() {
+            let how = if place.writable { "rw" } else { "ro" };
+            report.full(Enforcer::Wasm, format!("{} is {} ({how})", one_line(&place.guest, PATH_MOST), one_line(&place.host, PATH_MOST)));
+        }
+        report.full(Enforcer::Wasm, format!("no file outside of {} directories", self.places.len()));
+        Limiter::promise(limits, report);
+        let most = most_resources(limits);
+        report.full(Enforcer::Wasm, format!("at most {most} open files, streams and pollables together"));
+        report.full(Enforcer::Wasm, format!("at most {} allocated by one host call", limits.hostcall));
+        report.full(Enforcer::Wasm, format!("a stack of {}", limits.stack));
+        let each = if by_events { " an event" } else { "" };
+        let cpu = format!("at most {} of CPU time{each}", format_duration(limits.cpu));
+        if self.alone {
+            report.full(Enforcer::Wasm, cpu);
+        } else {
+            report.partial(Enforcer::Wasm, cpu, "file work is done by helper threads of the host, whose time is not counted");
+        }
+        if by_events {
+            report.full(Enforcer::Wasm, format!("at most {} an event, host calls included", format_duration(limits.event)));
+        }
+    }
 }
 
 /// How many resources a guest may hold: what its open files come to, with all that belongs to them.
@@ -91,54 +224,14 @@ pub fn most_resources(limits: &Limits) -> usize {
     usize::try_from(limits.open_files.get()).unwrap_or(usize::MAX).saturating_mul(RESOURCES_A_FILE)
 }
 
-/// Bounds what the guest can hold open: each resource is memory of the host, and many are descriptors.
-fn bound_resources(state: &mut State, limits: &Limits, report: &mut Report) {
-    let most = most_resources(limits);
-    state.wasi.ctx().table.set_max_capacity(most);
-    report.full(Enforcer::Wasm, format!("at most {most} open files, streams and pollables together"));
-}
-
-fn wasi(parts: &Parts<'_>, report: &mut Report) -> wasmtime::Result<WasiP1Ctx> {
-    let launch = parts.launch;
+/// The directories of a core module. They are opened again, through their descriptors, so that they are those that the jail will know.
+fn preopened(places: &[Place], alone: bool) -> wasmtime::Result<WasiFilesystemCtx> {
     let mut wasi = WasiCtx::builder();
-
-    wasi.envs(&launch.env);
-    report.full(Enforcer::Wasm, format!("{} variables, none inherited", launch.env.len()));
-    if let crate::backend::Program::Compiled { args, .. } = &launch.program {
-        wasi.args(args);
-    }
-    stdio(&mut wasi, parts, report);
-
-    wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
-    report.full(Enforcer::Wasm, "no network: no TCP, no UDP, no name lookup");
-    wasi.max_random_size(launch.policy.limits.random.bytes());
-    report.full(Enforcer::Wasm, format!("at most {} random bytes a call", launch.policy.limits.random));
-
     // In place is cheaper, and stalls nobody, where nobody else is here. It must be set before the directories, which copy it.
-    wasi.allow_blocking_current_thread(parts.alone);
-    for place in parts.places {
-        let (perms, how) = if place.writable { (FsPerms::ReadWrite, "rw") } else { (FsPerms::ReadOnly, "ro") };
-        // Opened again through the descriptor, so that it is the directory that the jail will know, whatever its path leads to by now.
-        wasi.preopened_dir(format!("/proc/self/fd/{}", place.fd.as_raw_fd()), &place.guest, perms)?;
-        report.full(Enforcer::Wasm, format!("{} is {} ({how})", one_line(&place.guest, PATH_MOST), one_line(&place.host, PATH_MOST)));
+    wasi.allow_blocking_current_thread(alone);
+    for place in places {
+        let perms = if place.writable { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
+        wasi.preopened_dir(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&*place.dir.dir)), &place.guest, perms)?;
     }
-    if launch.home.is_some() {
-        wasi.initial_cwd(HOME);
-    }
-    report.full(Enforcer::Wasm, format!("no file outside of {} directories", parts.places.len()));
-    Ok(wasi.build_p1())
-}
-
-fn stdio(wasi: &mut wasmtime_wasi::WasiCtxBuilder, parts: &Parts<'_>, report: &mut Report) {
-    match parts.launch.stdio {
-        Stdio::Captured => {
-            let out = |stream| CapturedOut { outbox: Arc::clone(parts.outbox), guest: parts.index, stream };
-            wasi.stdin(CapturedIn(parts.told.clone())).stdout(out(Stream::Stdout)).stderr(out(Stream::Stderr));
-            report.full(Enforcer::Wasm, "standard streams: an empty input, output to the cell's log");
-        }
-        Stdio::Inherited => {
-            wasi.stdin(InheritedIn::new()).stdout(InheritedOut::new(Stream::Stdout)).stderr(InheritedOut::new(Stream::Stderr));
-            report.full(Enforcer::Wasm, "standard streams: the caller's own");
-        }
-    }
+    Ok(wasi.build().filesystem().clone())
 }

@@ -68,19 +68,28 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// Makes the limiter, and reports what it holds.
-    pub fn new(limits: &Limits, report: &mut Report) -> Self {
+    /// Reports what a limiter holds.
+    pub fn promise(limits: &Limits, report: &mut Report) {
+        report.full(Enforcer::Wasm, format!("at most {} of memory, over all its memories", limits.memory));
+        report.full(Enforcer::Wasm, format!("at most {} elements, over all its tables", limits.table_elements));
+        report.full(Enforcer::Wasm, format!("at most {} instances, memories and tables, each", limits.instances));
+    }
+
+    /// Makes the limiter of a fresh store.
+    pub fn new(limits: &Limits) -> Self {
         let each = usize::try_from(limits.instances.get()).unwrap_or(usize::MAX);
         let elements = usize::try_from(limits.table_elements.get()).unwrap_or(usize::MAX);
-        report.full(Enforcer::Wasm, format!("at most {} of memory, over all its memories", limits.memory));
-        report.full(Enforcer::Wasm, format!("at most {elements} elements, over all its tables"));
-        report.full(Enforcer::Wasm, format!("at most {each} instances, memories and tables, each"));
         Self { memory: Sum::new(limits.memory.as_usize()), elements: Sum::new(elements), each, hit: None }
     }
 
     /// The limit that last refused something to the guest.
     pub const fn hit(&self) -> Option<Hit> {
         self.hit
+    }
+
+    /// Forgets what was refused: the guest lived on without it.
+    pub const fn forget(&mut self) {
+        self.hit = None;
     }
 }
 
@@ -134,7 +143,7 @@ mod tests {
     #[test]
     fn memories_are_counted_together() {
         let limits = Limits { memory: ByteSize::kib(256), ..Limits::default() };
-        let mut limiter = Limiter::new(&limits, &mut Report::new());
+        let mut limiter = Limiter::new(&limits);
         assert!(limiter.memory_growing(0, 2 * PAGE, None).expect("answer"));
         assert!(limiter.memory_growing(0, PAGE, None).expect("answer"), "a second memory");
         assert!(!limiter.memory_growing(PAGE, 3 * PAGE, None).expect("answer"), "past the sum");
@@ -145,7 +154,7 @@ mod tests {
     #[test]
     fn a_failed_growth_is_taken_back_once() {
         let limits = Limits { memory: ByteSize::kib(128), ..Limits::default() };
-        let mut limiter = Limiter::new(&limits, &mut Report::new());
+        let mut limiter = Limiter::new(&limits);
         assert!(limiter.memory_growing(0, 2 * PAGE, None).expect("answer"));
         for _ in 0..2 {
             limiter.memory_grow_failed(wasmtime::Error::msg("no memory")).expect("taken back");
@@ -156,7 +165,7 @@ mod tests {
 
     #[test]
     fn a_guests_own_maximum_is_no_limit_of_ours() {
-        let mut limiter = Limiter::new(&Limits::default(), &mut Report::new());
+        let mut limiter = Limiter::new(&Limits::default());
         assert!(!limiter.memory_growing(0, 2 * PAGE, Some(PAGE)).expect("answer"));
         assert!(!limiter.table_growing(0, 20, Some(10)).expect("answer"));
         assert_eq!(limiter.hit(), None);

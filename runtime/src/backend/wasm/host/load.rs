@@ -1,16 +1,17 @@
 //! Loading: everything that can be done before guest code runs, and before the jail closes.
 
-use std::{fs::File, os::fd::OwnedFd, sync::Arc};
+use std::{collections::BTreeMap, fs::File, os::fd::OwnedFd, sync::Arc};
 
-use wasmtime::{Engine, ExternType, InstancePre, Linker, Module, Store, UnknownImportError, component};
+use wasmtime::{Engine, ExternType, InstancePre, Linker, Module, UnknownImportError, component};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::{
-    guest::{self, Parts, State},
+    agent::{self, Desk, EventAgentPre, Member, Pulse},
+    guest::{self, Parts, Recipe, State},
     meter::Meter,
     outbox::Outbox,
     p1,
-    places::{self, Place},
+    places::Opened,
     told::{Tell, Told, told},
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
             text::one_line,
         },
     },
-    policy::Report,
+    policy::{ByteSize, Report},
     unchecked,
 };
 
@@ -43,6 +44,12 @@ pub enum LoadError {
     /// An import that nobody provides.
     #[error("run the program: it imports {0}, which this host does not provide")]
     Import(String),
+    /// An import that only agents have, or one of a later version.
+    #[error("run the program: it imports {0}, which this Lazarus gives to agents alone, or not at all: export lazarus:cell/agent")]
+    CellImport(String),
+    /// An agent whose export is another one.
+    #[error("run the agent: its export lazarus:cell/agent is not as this Lazarus knows it: {0}")]
+    Agent(String),
     /// A module that is no command.
     #[error("run the program: {0}")]
     Shape(&'static str),
@@ -61,24 +68,29 @@ pub enum Linked {
     Module(InstancePre<State>),
     /// A component.
     Component(CommandPre<State>),
+    /// A component that lives by events.
+    Agent(EventAgentPre<State>),
+}
+
+/// A program that is ready to be instantiated, for all guests of the host that run it with the same stack: they have its engine, its code
+/// and its links in common, and nothing that changes.
+pub struct Ready {
+    /// Its engine.
+    pub engine: Engine,
+    /// The engine's number, for the ticker.
+    pub slot: usize,
+    /// The program.
+    pub linked: Linked,
 }
 
 /// A guest that is ready to be instantiated.
 pub struct Loaded {
-    /// Its place among the launches.
-    pub index: u16,
-    /// Its launch.
-    pub launch: Launch,
-    /// Its engine: nobody else's, so that its epochs and its stack are its own.
-    pub engine: Engine,
     /// Its program.
-    pub linked: Linked,
-    /// Its store.
-    pub store: Store<State>,
+    pub program: Arc<Ready>,
+    /// What its stores are made of.
+    pub recipe: Recipe,
     /// Its CPU account.
     pub meter: Arc<Meter>,
-    /// Its directories.
-    pub places: Vec<Place>,
     /// What the engine enforces for it.
     pub report: Report,
     /// What it is told.
@@ -87,28 +99,84 @@ pub struct Loaded {
     pub tell: Arc<Tell>,
 }
 
-/// Loads one guest: maps its code, links it, opens its directories, makes its store. Runs none of its code, and starts no thread.
-///
-/// # Errors
-/// Anything that keeps it from running; the other guests of the host are not concerned.
-pub fn load(index: u16, launch: Launch, code: OwnedFd, alone: bool, outbox: &Arc<Outbox>) -> Result<Loaded, LoadError> {
-    let Program::Compiled { form, .. } = &launch.program else { return Err(LoadError::NotCompiled) };
-    let engine = engine(Purpose::Run { stack: launch.policy.limits.stack }).map_err(|error| LoadError::Engine(words(&error)))?;
-    let linked = match form {
-        WasmForm::Module => link_module(&engine, code.into())?,
-        WasmForm::Component => link_component(&engine, &code.into())?,
-        WasmForm::Agent => return Err(LoadError::Shape("it lives by events")),
-    };
-    let places = places::open(&launch)?;
-    let (tell, told) = told();
-    let meter = Meter::new(launch.policy.limits.cpu);
-    let mut report = Report::new();
-    let parts = Parts { launch: &launch, index, alone, places: &places, outbox, told: &told };
-    let store = guest::store(&engine, &parts, &meter, &mut report).map_err(|error| LoadError::Engine(words(&error)))?;
-    Ok(Loaded { index, launch, engine, linked, store, meter, places, report, told, tell: Arc::new(tell) })
+/// Loads guests: maps code, links it, opens directories. Runs none of their code, and starts no thread.
+pub struct Loader {
+    programs: Vec<File>,
+    /// By the program's number, its form and its stack.
+    ready: BTreeMap<(usize, u8, u64), Arc<Ready>>,
+    engines: Vec<Engine>,
+    opened: Opened,
+    alone: bool,
+    outbox: Arc<Outbox>,
 }
 
-fn link_module(engine: &Engine, code: File) -> Result<Linked, LoadError> {
+impl Loader {
+    /// A loader of these programs.
+    pub fn new(programs: Vec<OwnedFd>, alone: bool, outbox: &Arc<Outbox>) -> Self {
+        let programs = programs.into_iter().map(File::from).collect();
+        Self { programs, ready: BTreeMap::new(), engines: Vec::new(), opened: Opened::new(alone), alone, outbox: Arc::clone(outbox) }
+    }
+
+    /// The engines of all guests that were loaded, by their numbers.
+    pub fn engines(self) -> Vec<Engine> {
+        self.engines
+    }
+
+    /// Loads one guest, the `index`th launch, which runs the `program`th program.
+    ///
+    /// # Errors
+    /// Anything that keeps it from running; the other guests of the host are not concerned.
+    pub fn load(&mut self, index: u16, launch: Launch, program: usize) -> Result<Loaded, LoadError> {
+        let Program::Compiled { form, .. } = &launch.program else { return Err(LoadError::NotCompiled) };
+        let form = *form;
+        let program = self.program(program, form, launch.policy.limits.stack)?;
+        let places = self.opened.places(&launch)?;
+        let (tell, told) = told();
+        let meter = Meter::new(launch.policy.limits.cpu);
+        let by_events = form == WasmForm::Agent;
+        let desk = by_events.then(|| Arc::new(Desk::new(index, launch.agent.clone(), Arc::clone(&self.outbox))));
+        let home = launch.home.as_ref().and(places.first());
+        let pulse = home.map(|home| Arc::new(Pulse::new(Arc::clone(&home.dir.dir))));
+        let member = Member { index, outbox: Arc::clone(&self.outbox), pulse, desk, facts: None };
+        let parts = Parts {
+            launch: Arc::new(launch),
+            index,
+            alone: self.alone,
+            module: form == WasmForm::Module,
+            places,
+            member,
+            told: told.clone(),
+            meter: Arc::clone(&meter),
+        };
+        let recipe = Recipe::new(parts).map_err(|error| LoadError::Engine(words(&error)))?;
+        let mut report = Report::new();
+        recipe.promise(by_events, &mut report);
+        Ok(Loaded { program, recipe, meter, report, told, tell: Arc::new(tell) })
+    }
+
+    /// The program, from those that are ready if it is among them.
+    fn program(&mut self, number: usize, form: WasmForm, stack: ByteSize) -> Result<Arc<Ready>, LoadError> {
+        let key = (number, form as u8, stack.bytes());
+        if let Some(ready) = self.ready.get(&key) {
+            return Ok(Arc::clone(ready));
+        }
+        let code = self.programs.get(number).ok_or(LoadError::NotCompiled)?;
+        let engine = engine(Purpose::Run { stack }).map_err(|error| LoadError::Engine(words(&error)))?;
+        let linked = match form {
+            WasmForm::Module => link_module(&engine, code)?,
+            WasmForm::Component => link_component(&engine, code)?,
+            WasmForm::Agent => link_agent(&engine, code)?,
+        };
+        let slot = self.engines.len();
+        self.engines.push(engine.clone());
+        let ready = Arc::new(Ready { engine, slot, linked });
+        self.ready.insert(key, Arc::clone(&ready));
+        Ok(ready)
+    }
+}
+
+fn link_module(engine: &Engine, code: &File) -> Result<Linked, LoadError> {
+    let code = code.try_clone().map_err(|error| LoadError::Artefact(error.to_string()))?;
     let module = unchecked::map_module(engine, code).map_err(|error| LoadError::Artefact(words(&error)))?;
     check_command(&module)?;
     let mut linker = Linker::new(engine);
@@ -132,18 +200,35 @@ fn check_command(module: &Module) -> Result<(), LoadError> {
 }
 
 fn link_component(engine: &Engine, code: &File) -> Result<Linked, LoadError> {
+    let pre = link_with(engine, code, agent::link_command)?;
+    CommandPre::new(pre).map(Linked::Component).map_err(|_| {
+        LoadError::Shape("the component exports neither wasi:cli/run nor lazarus:cell/agent, with one of which a program begins: build it as a command, or with lazarus-guest")
+    })
+}
+
+fn link_agent(engine: &Engine, code: &File) -> Result<Linked, LoadError> {
+    let pre = link_with(engine, code, agent::link_agent)?;
+    EventAgentPre::new(pre).map(Linked::Agent).map_err(|error| LoadError::Agent(words(&error)))
+}
+
+fn link_with(
+    engine: &Engine,
+    code: &File,
+    cell: fn(&mut component::Linker<State>) -> wasmtime::Result<()>,
+) -> Result<component::InstancePre<State>, LoadError> {
     let component = unchecked::map_component(engine, code).map_err(|error| LoadError::Artefact(words(&error)))?;
     let mut linker = component::Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(|error| LoadError::Engine(words(&error)))?;
-    let pre = linker.instantiate_pre(&component).map_err(|error| missing_import(&error))?;
-    CommandPre::new(pre)
-        .map(Linked::Component)
-        .map_err(|_| LoadError::Shape("the component does not export wasi:cli/run, with which a program begins; build it as a command"))
+    guest::link(&mut linker).and_then(|()| cell(&mut linker)).map_err(|error| LoadError::Engine(words(&error)))?;
+    linker.instantiate_pre(&component).map_err(|error| missing_import(&error))
 }
 
 /// Finds the import's name in what the engine says of one that is missing: ``component imports instance `a:b/c` …``.
 fn missing_import(error: &wasmtime::Error) -> LoadError {
     let text = format!("{error:#}");
-    let name = text.contains("component imports").then(|| text.split('`').nth(1)).flatten();
-    name.map_or_else(|| LoadError::Engine(words(error)), |name| LoadError::Import(one_line(name, WORDS_MOST)))
+    let name = text.contains("component imports").then(|| text.split('`').nth(1)).flatten().map(|name| one_line(name, WORDS_MOST));
+    match name {
+        None => LoadError::Engine(words(error)),
+        Some(name) if name.starts_with("lazarus:cell/") => LoadError::CellImport(name),
+        Some(name) => LoadError::Import(name),
+    }
 }

@@ -8,6 +8,11 @@
 //!
 //! Everybody's guests run on one thread, so that thread's CPU time around a poll is what the guest used, host calls included. The ticker
 //! sleeps while no guest is on the CPU.
+//!
+//! Guests of one program share an engine, and with it the epoch. That is no more than a shared clock: each store has its own deadline, one
+//! tick after it was last looked at, and its own callback, which asks its own guest's account. Since all run on one thread, only the guest
+//! on the CPU can reach a deadline. A tick that fell due while a neighbour ran makes a guest yield once more, right after it is entered; it is never
+//! charged for it, and the deadline after that is again a tick away. So a spinner takes its turns, and ends when its own budget is spent.
 
 use std::{
     future::Future,
@@ -55,6 +60,11 @@ impl Meter {
         thread_cpu();
         let budget = u64::try_from(budget.as_nanos()).unwrap_or(u64::MAX);
         Arc::new(Self { budget, used: AtomicU64::new(0), entered: AtomicU64::new(0) })
+    }
+
+    /// Begins a new account with the same budget: an event is not charged for those before it.
+    pub fn reset(&self) {
+        self.used.store(0, Ordering::Relaxed);
     }
 
     fn enter(&self) {
@@ -111,8 +121,8 @@ impl Ticker {
         Ok(Arc::new(Self { shared, thread: handle.thread().clone() }))
     }
 
-    fn enter(&self, guest: usize) {
-        self.shared.on_cpu.store(guest + 1, Ordering::SeqCst);
+    fn enter(&self, engine: usize) {
+        self.shared.on_cpu.store(engine + 1, Ordering::SeqCst);
         // Stored before it is read, and the other way round in the ticker: one of the two sees the other.
         if self.shared.asleep.swap(false, Ordering::SeqCst) {
             self.thread.unpark();
@@ -142,7 +152,7 @@ fn tick(shared: &Shared) {
             shared.asleep.store(false, Ordering::SeqCst);
         }
         thread::sleep(TICK);
-        if let Some(engine) = shared.on_cpu.load(Ordering::SeqCst).checked_sub(1).and_then(|guest| shared.engines.get(guest)) {
+        if let Some(engine) = shared.on_cpu.load(Ordering::SeqCst).checked_sub(1).and_then(|index| shared.engines.get(index)) {
             engine.increment_epoch();
         }
     }
@@ -154,13 +164,13 @@ pub struct Metered<'a, T> {
     inner: Pin<Box<dyn Future<Output = T> + Send + 'a>>,
     meter: Arc<Meter>,
     ticker: Arc<Ticker>,
-    guest: usize,
+    engine: usize,
 }
 
 impl<'a, T> Metered<'a, T> {
-    /// Meters `inner`, which runs code of the guest whose engine is the ticker's `guest`th.
-    pub fn new(inner: impl Future<Output = T> + Send + 'a, meter: &Arc<Meter>, ticker: &Arc<Ticker>, guest: usize) -> Self {
-        Self { inner: Box::pin(inner), meter: Arc::clone(meter), ticker: Arc::clone(ticker), guest }
+    /// Meters `inner`, which runs code of a guest whose engine is the ticker's `engine`th.
+    pub fn new(inner: impl Future<Output = T> + Send + 'a, meter: &Arc<Meter>, ticker: &Arc<Ticker>, engine: usize) -> Self {
+        Self { inner: Box::pin(inner), meter: Arc::clone(meter), ticker: Arc::clone(ticker), engine }
     }
 }
 
@@ -169,7 +179,7 @@ impl<T> Future for Metered<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.meter.enter();
-        self.ticker.enter(self.guest);
+        self.ticker.enter(self.engine);
         let answer = self.inner.as_mut().poll(cx);
         self.ticker.leave();
         self.meter.leave();

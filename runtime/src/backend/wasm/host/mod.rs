@@ -2,14 +2,16 @@
 //!
 //! ```text
 //!  handoff (launches, compiled programs, socket)
-//!    → load: map, link, open directories, make stores           no guest code, no thread
+//!    → load: map, link, open directories                        no guest code, no thread
 //!    → confine                                                   the jail is closed from here on
-//!    → report → instantiate → ready → enter                      each guest, all on one event loop
+//!    → report → instantiate → ready → enter, or live by events   each guest, all on one event loop
 //!    → ended … ended → exit 0
 //! ```
 //!
 //! A trap, a limit or a refusal ends one guest. The host ends when all have, or at once when the warden hangs up.
 
+mod agent;
+mod ends;
 mod guest;
 mod limiter;
 mod load;
@@ -22,6 +24,7 @@ mod stdio;
 mod told;
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write},
     os::fd::{AsFd, OwnedFd, RawFd},
     process::ExitCode,
@@ -32,9 +35,16 @@ use std::{
 use rustix::net::RecvFlags;
 use serde::{Deserialize, Serialize};
 use tokio::{io::Interest, task::JoinSet};
+use wasmtime::Engine;
 
+use self::{
+    agent::{Desk, Nonsense},
+    load::{Linked, Loader},
+    meter::Ticker,
+    outbox::Outbox,
+    told::Tell,
+};
 pub use self::{guest::most_resources, load::Loaded};
-use self::{meter::Ticker, outbox::Outbox, told::Tell};
 use super::{confine, text::one_line};
 use crate::{
     backend::{
@@ -62,15 +72,17 @@ const FLUSH_MOST: Duration = Duration::from_secs(5);
 pub struct HostSpec {
     /// The guests.
     pub launches: Vec<Launch>,
-    /// Their compiled programs: descriptors, in the same order.
+    /// The compiled programs: descriptors, each once.
     pub programs: Vec<RawFd>,
+    /// Which of them each guest runs.
+    pub program_of: Vec<usize>,
 }
 
 /// Why a host does not serve. Goes to its stderr; the warden sees it end.
 #[derive(Debug, thiserror::Error)]
 pub enum HostError {
-    /// More or fewer programs than launches, or more than the protocol can name.
-    #[error("take over the agents: {launches} launches and {programs} programs")]
+    /// Launches that do not say what they run, or more than the protocol can name.
+    #[error("take over the agents: {launches} launches that run {programs} programs")]
     Count {
         /// Launches.
         launches: usize,
@@ -95,9 +107,10 @@ pub const HOST_COMMAND: &str = "__host";
 fn serve(spec: HostSpec, socket: OwnedFd) -> Result<(), HostError> {
     let programs = spec.programs.iter().map(|number| handoff::take(*number)).collect::<Result<Vec<_>, _>>()?;
     let count = spec.launches.len();
-    if count != programs.len() || count == 0 || u16::try_from(count).is_err() {
+    if count != spec.program_of.len() || count == 0 || u16::try_from(count).is_err() {
         return Err(HostError::Count { launches: count, programs: programs.len() });
     }
+    confine::make_room();
     rustix::io::ioctl_fionbio(&socket, true).map_err(|error| HostError::Loop(error.into()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
@@ -111,12 +124,12 @@ fn serve(spec: HostSpec, socket: OwnedFd) -> Result<(), HostError> {
         .map_err(HostError::Loop)?;
     let served = {
         let _entered = runtime.enter();
-        let launches = spec.launches;
-        let agents = launches.iter().map(|launch| launch.agent.clone());
+        let agents = spec.launches.iter().map(|launch| launch.agent.clone());
         let outbox = Arc::new(Outbox::new(socket, agents).map_err(HostError::Loop)?);
-        let loaded = load_all(launches, programs, &outbox);
+        let loader = Loader::new(programs, count == 1, &outbox);
+        let (loaded, engines) = load_all(spec.launches, &spec.program_of, loader, &outbox);
         match confine(loaded, &outbox) {
-            Ok(guests) => runtime.block_on(live(guests, outbox)),
+            Ok(guests) => runtime.block_on(live(guests, engines, outbox)),
             Err(error) => {
                 runtime.block_on(flush(&outbox));
                 Err(error)
@@ -129,17 +142,16 @@ fn serve(spec: HostSpec, socket: OwnedFd) -> Result<(), HostError> {
 }
 
 /// Loads the guests; those that cannot be are refused, and do not keep the others.
-fn load_all(launches: Vec<Launch>, programs: Vec<OwnedFd>, outbox: &Arc<Outbox>) -> Vec<Loaded> {
-    let alone = launches.len() == 1;
+fn load_all(launches: Vec<Launch>, program_of: &[usize], mut loader: Loader, outbox: &Outbox) -> (Vec<Loaded>, Vec<Engine>) {
     let mut guests = Vec::new();
-    for (index, (launch, program)) in (0_u16..).zip(launches.into_iter().zip(programs)) {
+    for (index, (launch, program)) in (0_u16..).zip(launches.into_iter().zip(program_of)) {
         let agent = launch.agent.clone();
-        match load::load(index, launch, program, alone, outbox) {
+        match loader.load(index, launch, *program) {
             Ok(loaded) => guests.push(loaded),
             Err(error) => outbox.say(index, &FromChild::Refused { agent, message: one_line(&error.to_string(), WORDS_MOST) }),
         }
     }
-    guests
+    (guests, loader.engines())
 }
 
 /// Closes the jail, and reports what holds; a jail that does not close refuses every guest.
@@ -147,15 +159,13 @@ fn confine(mut guests: Vec<Loaded>, outbox: &Outbox) -> Result<Vec<Loaded>, Host
     let jail = confine::host(&guests, outbox.socket().as_fd()).inspect_err(|error| {
         for guest in &guests {
             let message = one_line(&chain(error), WORDS_MOST);
-            outbox.say(guest.index, &FromChild::Refused { agent: guest.launch.agent.clone(), message });
+            outbox.say(guest.recipe.index, &FromChild::Refused { agent: guest.recipe.launch.agent.clone(), message });
         }
     })?;
     for guest in &mut guests {
         let mut report = std::mem::take(&mut guest.report);
         report.append(jail.clone());
-        outbox.say(guest.index, &FromChild::Report { agent: guest.launch.agent.clone(), report });
-        // The stores hold the directories; these descriptors were for the jail.
-        guest.places.clear();
+        outbox.say(guest.recipe.index, &FromChild::Report { agent: guest.recipe.launch.agent.clone(), report });
     }
     Ok(guests)
 }
@@ -172,25 +182,26 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// Runs the guests, each in its own task on this one thread.
-async fn live(guests: Vec<Loaded>, outbox: Arc<Outbox>) -> Result<(), HostError> {
-    // In the order of the launches, also of those that were refused: messages name agents, packets the place.
-    let engines = guests.iter().map(|guest| guest.engine.clone()).collect();
+async fn live(guests: Vec<Loaded>, engines: Vec<Engine>, outbox: Arc<Outbox>) -> Result<(), HostError> {
     // The warden knows what holds before anything runs.
     flush(&outbox).await;
     let ticker = Ticker::start(engines).map_err(HostError::Loop)?;
-    let tells: Vec<_> = guests.iter().map(|guest| (guest.launch.agent.clone(), Arc::clone(&guest.tell))).collect();
+    let ears: BTreeMap<_, _> = guests.iter().map(|guest| (guest.recipe.launch.agent.clone(), Ear::of(guest))).collect();
     let sending = tokio::spawn({
         let outbox = Arc::clone(&outbox);
         async move { outbox.drain().await }
     });
-    let listening = tokio::spawn(listen(Arc::clone(&outbox), tells));
+    let listening = tokio::spawn(listen(Arc::clone(&outbox), ears));
     let mut running = JoinSet::new();
-    for (slot, guest) in guests.into_iter().enumerate() {
-        let (index, agent) = (guest.index, guest.launch.agent.clone());
+    for guest in guests {
+        let (index, agent) = (guest.recipe.index, guest.recipe.launch.agent.clone());
         let guard = LastWord { outbox: Arc::clone(&outbox), index, agent: Some(agent) };
-        let run = run::run(guest, slot, Arc::clone(&ticker), Arc::clone(&outbox));
+        let (ticker, outbox) = (Arc::clone(&ticker), Arc::clone(&outbox));
         running.spawn(async move {
-            run.await;
+            match (&guest.program.linked, guest.recipe.member.desk.clone()) {
+                (Linked::Agent(pre), Some(desk)) => agent::run(pre.clone(), guest, desk, ticker, outbox).await,
+                (Linked::Agent(_) | Linked::Component(_) | Linked::Module(_), _) => run::run(guest, ticker, outbox).await,
+            }
             guard.not_needed();
         });
     }
@@ -223,8 +234,21 @@ impl Drop for LastWord {
     }
 }
 
+/// Where the warden's words for one guest go.
+struct Ear {
+    tell: Arc<Tell>,
+    /// None of a program that does not live by events.
+    desk: Option<Arc<Desk>>,
+}
+
+impl Ear {
+    fn of(guest: &Loaded) -> Self {
+        Self { tell: Arc::clone(&guest.tell), desk: guest.recipe.member.desk.clone() }
+    }
+}
+
 /// Listens to the warden. When it hangs up, or says what is not of the protocol, nobody watches over the guests any more: the process ends.
-async fn listen(outbox: Arc<Outbox>, tells: Vec<(AgentName, Arc<Tell>)>) {
+async fn listen(outbox: Arc<Outbox>, ears: BTreeMap<AgentName, Ear>) {
     let mut packet = vec![0; PACKET_MOST_BYTES];
     loop {
         if outbox.socket().readable().await.is_err() {
@@ -236,16 +260,30 @@ async fn listen(outbox: Arc<Outbox>, tells: Vec<(AgentName, Arc<Tell>)>) {
             // Nothing: the end of the conversation. Orderly, as far as this process is concerned.
             Ok((0, _)) => std::process::exit(0),
             Err(error) => std::process::exit(i32::from(error.kind() != io::ErrorKind::ConnectionReset)),
-            Ok((count, _)) => match protocol::to_child(&packet[..count]) {
-                Ok(ToChild::Close { agent, grace_ms }) => {
-                    for (_, tell) in tells.iter().filter(|(name, _)| agent.as_ref().is_none_or(|agent| agent == name)) {
-                        tell.close(Duration::from_millis(grace_ms));
-                    }
+            Ok((count, _)) => {
+                if protocol::to_child(&packet[..count]).map_err(|_| Nonsense).and_then(|word| hear(word, &ears)).is_err() {
+                    std::process::exit(1);
                 }
-                Ok(ToChild::Event { .. } | ToChild::Answer { .. }) | Err(_) => std::process::exit(1),
-            },
+            }
         }
     }
+}
+
+/// Passes a word of the warden on.
+fn hear(word: ToChild, ears: &BTreeMap<AgentName, Ear>) -> Result<(), Nonsense> {
+    // Nobody is told of an event, or waits for an answer, but agents that became ready.
+    let desk = |agent: &AgentName| ears.get(agent).and_then(|ear| ear.desk.as_deref()).ok_or(Nonsense);
+    match word {
+        ToChild::Close { agent: None, grace_ms } => ears.values().for_each(|ear| ear.tell.close(Duration::from_millis(grace_ms))),
+        ToChild::Close { agent: Some(agent), grace_ms } => {
+            if let Some(ear) = ears.get(&agent) {
+                ear.tell.close(Duration::from_millis(grace_ms));
+            }
+        }
+        ToChild::Event { agent, event, occasion } => desk(&agent)?.deliver(event, occasion)?,
+        ToChild::Answer { agent, number, answer } => desk(&agent)?.answer(number, answer)?,
+    }
+    Ok(())
 }
 
 /// The hidden subcommand `__host --handoff N --socket M`: takes over what its parent handed to it, and serves.

@@ -1,8 +1,15 @@
-//! The directories that a guest sees, opened once: wasmtime and the jail then speak of the same ones.
+//! The directories that guests see, opened once: wasmtime and the jail then speak of the same ones.
 
-use std::{fs::File, io, os::fd::OwnedFd, os::unix::fs::OpenOptionsExt, path::Path};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
 
 use rustix::fs::OFlags;
+use wasmtime_wasi::{FsPerms, OpenMode, filesystem::Dir};
 
 use super::guest::{HOME, SHARED};
 use crate::{
@@ -14,10 +21,11 @@ use crate::{
 const PATH_MOST: usize = 200;
 
 /// A directory of the machine, at a path of the guest.
-#[derive(Debug)]
+#[derive(Clone)]
 pub struct Place {
-    /// The directory: opened without any right (`O_PATH`).
-    pub fd: OwnedFd,
+    /// The directory: opened without any right (`O_PATH`), and kept for as long as the guest lives. Every instance of the guest sees this
+    /// one, whatever its path leads to by then; no path is ever resolved again.
+    pub dir: Dir,
     /// Its path on the machine, for messages.
     pub host: String,
     /// The guest's path.
@@ -49,29 +57,58 @@ pub enum PlaceError {
     },
 }
 
-/// Opens what a launch names: home, what is shared, mounts; in this order, which the guest sees too.
-///
-/// # Errors
-/// The first that is not a directory or cannot be opened.
-pub fn open(launch: &Launch) -> Result<Vec<Place>, PlaceError> {
-    let home = launch.home.iter().map(|path| (path.as_path(), HOME, true));
-    let shared = launch.shared.iter().map(|path| (path.as_path(), SHARED, launch.role.writes_shared()));
-    let mounts = launch.policy.mounts.iter().map(|mount| {
-        let writable = match mount.access {
-            Access::Ro => false,
-            Access::Rw => true,
-        };
-        (mount.host.as_path(), mount.guest.as_str(), writable)
-    });
-    home.chain(shared).chain(mounts).map(|(host, guest, writable)| place(host, guest, writable)).collect()
+/// Directories that are open already: what a thousand guests share is opened once.
+pub struct Opened {
+    /// Whether file work is done on the thread where the guest runs.
+    in_place: bool,
+    open: BTreeMap<PathBuf, Dir>,
 }
 
-fn place(path: &Path, guest: &str, writable: bool) -> Result<Place, PlaceError> {
-    let (host, guest) = (one_line(&path.to_string_lossy(), PATH_MOST), guest.to_owned());
-    let flags = (OFlags::PATH | OFlags::DIRECTORY).bits().cast_signed();
-    match File::options().read(true).custom_flags(flags).open(path) {
-        Ok(file) => Ok(Place { fd: file.into(), host, guest, writable }),
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory && path.is_file() => Err(PlaceError::File { host, guest }),
-        Err(source) => Err(PlaceError::Open { host, guest, source }),
+impl Opened {
+    /// None yet.
+    pub const fn new(in_place: bool) -> Self {
+        Self { in_place, open: BTreeMap::new() }
+    }
+
+    /// Opens what a launch names: home, what is shared, mounts; in this order, which the guest sees too.
+    ///
+    /// # Errors
+    /// The first that is not a directory or cannot be opened.
+    pub fn places(&mut self, launch: &Launch) -> Result<Vec<Place>, PlaceError> {
+        let home = launch.home.iter().map(|path| (path.as_path(), HOME, true));
+        let shared = launch.shared.iter().map(|path| (path.as_path(), SHARED, launch.role.writes_shared()));
+        let mounts = launch.policy.mounts.iter().map(|mount| {
+            let writable = match mount.access {
+                Access::Ro => false,
+                Access::Rw => true,
+            };
+            (mount.host.as_path(), mount.guest.as_str(), writable)
+        });
+        home.chain(shared).chain(mounts).map(|(host, guest, writable)| self.place(host, guest, writable)).collect()
+    }
+
+    fn place(&mut self, path: &Path, guest: &str, writable: bool) -> Result<Place, PlaceError> {
+        let (host, guest) = (one_line(&path.to_string_lossy(), PATH_MOST), guest.to_owned());
+        match self.dir(path) {
+            Ok(mut dir) => {
+                // The descriptor is shared, what may be done with it is not.
+                (dir.perms, dir.open_mode) =
+                    if writable { (FsPerms::ReadWrite, OpenMode::READ | OpenMode::WRITE) } else { (FsPerms::ReadOnly, OpenMode::READ) };
+                Ok(Place { dir, host, guest, writable })
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotADirectory && path.is_file() => Err(PlaceError::File { host, guest }),
+            Err(source) => Err(PlaceError::Open { host, guest, source }),
+        }
+    }
+
+    fn dir(&mut self, path: &Path) -> io::Result<Dir> {
+        if let Some(dir) = self.open.get(path) {
+            return Ok(dir.clone());
+        }
+        let flags = (OFlags::PATH | OFlags::DIRECTORY).bits().cast_signed();
+        let file = File::options().read(true).custom_flags(flags).open(path)?;
+        let dir = Dir::new(file, FsPerms::ReadOnly, OpenMode::READ, self.in_place);
+        self.open.insert(path.to_owned(), dir.clone());
+        Ok(dir)
     }
 }

@@ -1,0 +1,18 @@
+//! Agents that live by events: what they are asked, what they can ask, and when their memory goes.
+
+mod bindings;
+mod calls;
+mod convert;
+mod desk;
+mod life;
+mod member;
+mod pulse;
+
+pub use self::{
+    bindings::EventAgentPre,
+    calls::{link_agent, link_command},
+    desk::{Desk, Nonsense},
+    life::run,
+    member::Member,
+    pulse::Pulse,
+};

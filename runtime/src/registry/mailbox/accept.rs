@@ -1,0 +1,88 @@
+//! Messages that are sent outside of an event: by a person, by a process agent, by the operator.
+
+use std::{collections::HashMap, fmt::Write as _};
+
+use rusqlite::params;
+use sha2::{Digest, Sha256};
+
+use super::{row, who::Who};
+use crate::{
+    audit::{Action, Phase},
+    cell::{CellId, Identity, Refusal, State},
+    mail::{Draft, Message},
+    registry::{
+        Registry, RegistryError, columns,
+        write::{Verdict, Write},
+    },
+};
+
+impl Registry {
+    /// Accepts messages outside of an event: all in one commit, or none. Each has an audit row. Returns them as stored, with attempt 0.
+    ///
+    /// `most_waiting`: the messages that may wait for one receiver, these included. A message that was accepted before, id and all, counts
+    /// as accepted, and is not audited again.
+    ///
+    /// # Errors
+    /// No such cell, one that is neither active nor idle, [`RegistryError::NoSender`], [`RegistryError::NoReceiver`] or
+    /// [`RegistryError::MailboxFull`], each audited; [`RegistryError::MessageIdTaken`].
+    pub fn accept(&mut self, cell: &CellId, drafts: &[Draft], most_waiting: u32, actor: &str) -> Result<Vec<Message>, RegistryError> {
+        self.write(actor, |write| {
+            let refuse = |error| write.refuse(Action::Send, cell, error);
+            let Some(mut who) = Who::of(write, cell)? else { return refuse(RegistryError::NotFound(cell.clone())) };
+            match who.cell.state {
+                State::Active | State::Idle => {}
+                State::Proposed | State::Closing { .. } | State::Closed { .. } | State::Failed { .. } | State::Destroyed { .. } => {
+                    return refuse(no_mail(cell, &who.cell.state));
+                }
+            }
+            let mut waiting: HashMap<&Identity, u32> = HashMap::new();
+            for draft in drafts {
+                if let Some(error) = who.objection(draft)? {
+                    return refuse(error);
+                }
+                let waiting = match waiting.get_mut(&draft.receiver) {
+                    Some(waiting) => waiting,
+                    None => waiting.entry(&draft.receiver).or_insert(waiting_for(write, cell, &draft.receiver, most_waiting)?),
+                };
+                if *waiting >= most_waiting {
+                    return refuse(RegistryError::MailboxFull { cell: cell.clone(), receiver: draft.receiver.clone(), most: most_waiting });
+                }
+                *waiting += 1;
+            }
+            drafts.iter().map(|draft| take(write, cell, draft)).collect::<Result<_, _>>().map(Verdict::Granted)
+        })
+    }
+}
+
+/// The refusal of messages by a cell in such a state.
+pub(super) fn no_mail(cell: &CellId, state: &State) -> RegistryError {
+    RegistryError::Refused { cell: cell.clone(), refusal: Refusal { state: state.name(), asks_to: "take messages" } }
+}
+
+/// Writes a message that nothing speaks against, with its audit row.
+pub(super) fn take(write: &Write<'_, '_>, cell: &CellId, draft: &Draft) -> Result<Message, RegistryError> {
+    let (message, is_new) = row::insert(write, cell, draft)?;
+    if is_new {
+        write.audit(Action::Send, Phase::Done, cell, &described(draft))?;
+    }
+    Ok(message)
+}
+
+/// A message as it is audited: everything but its text.
+pub(super) fn described(draft: &Draft) -> String {
+    let Draft { id, sender, receiver, text, .. } = draft;
+    let mut digest = String::new();
+    for byte in Sha256::digest(text.as_str().as_bytes()).iter().take(8) {
+        // Writing to a String cannot fail.
+        let _ = write!(digest, "{byte:02x}");
+    }
+    format!("{id} from {sender} to {receiver}, {} bytes, sha256 {digest}", text.as_str().len())
+}
+
+/// Counts what waits for a receiver, as far as it matters.
+fn waiting_for(write: &Write<'_, '_>, cell: &CellId, receiver: &Identity, most: u32) -> Result<u32, RegistryError> {
+    let cannot = RegistryError::while_doing("count waiting messages");
+    let sql = "SELECT count(*) FROM (SELECT 1 FROM messages WHERE cell_id = ?1 AND receiver = ?2 AND state = 'waiting' LIMIT ?3)";
+    let mut select = write.tx.prepare_cached(sql).map_err(cannot)?;
+    select.query_row(params![cell.as_str(), columns::identity(receiver)?, most], |row| row.get(0)).map_err(cannot)
+}
