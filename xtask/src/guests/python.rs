@@ -72,7 +72,7 @@ fn install(home: &Path) -> Result<()> {
 fn is_newer(file: &Path, others: &[&Path]) -> Result<bool> {
     let Ok(made) = fs::metadata(file).and_then(|metadata| metadata.modified()) else { return Ok(false) };
     let changed = |path: &&Path| -> Result<SystemTime> {
-        Ok(fs::metadata(path).and_then(|metadata| metadata.modified()).with_context(|| format!("look at {}", path.display()))?)
+        fs::metadata(path).and_then(|metadata| metadata.modified()).with_context(|| format!("look at {}", path.display()))
     };
     let times = others.iter().map(changed).collect::<Result<Vec<_>>>()?;
     Ok(times.into_iter().all(|time| time < made))
