@@ -25,6 +25,8 @@ pub mod jail;
 
 pub mod backend;
 
+pub mod member;
+
 pub mod warden;
 
 pub mod operator;

@@ -212,6 +212,82 @@ pub fn watched(fd: OwnedFd, interest: tokio::io::Interest) -> io::Result<AsyncFd
     unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(|error| error.into_parts().1)
 }
 
+/// A system call that the kernel holds until somebody else has decided about it: seccomp_unotify(2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HeldCall {
+    /// What it is known by, until it is decided.
+    pub id: u64,
+    /// The thread that makes it.
+    pub thread: u32,
+    /// Its arguments. Pointers are into that thread's memory.
+    pub arguments: [u64; 6],
+}
+
+/// Has one system call of this thread, and of whatever it starts from now on, held for whoever reads the returned descriptor.
+///
+/// The thread must have `no_new_privs`. A filter that refuses the call comes first: it is then refused, and nobody is asked.
+///
+/// # Errors
+/// What the kernel says: `EBUSY` where somebody else holds calls of this thread already.
+pub fn hold_calls(number: libc::c_long) -> io::Result<OwnedFd> {
+    // From linux/bpf_common.h: load a word at an offset (that of the call's number is 0); jump if equal; return.
+    let number = u32::try_from(number).map_err(|_| Error::from_raw_os_error(libc::EINVAL))?;
+    let step = |code: u16, jf: u8, k: u32| libc::sock_filter { code, jt: 0, jf, k };
+    let mut program =
+        [step(0x20, 0, 0), step(0x15, 1, number), step(0x06, 0, libc::SECCOMP_RET_USER_NOTIF), step(0x06, 0, libc::SECCOMP_RET_ALLOW)];
+    let program = libc::sock_fprog { len: 4, filter: program.as_mut_ptr() };
+    let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
+    // SAFETY: `program` and the four instructions that it points to live through the call, which only reads them.
+    let listener = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
+    if listener < 0 {
+        return Err(Error::last_os_error());
+    }
+    let listener = RawFd::try_from(listener).map_err(|_| Error::from_raw_os_error(libc::EBADF))?;
+    // SAFETY: the kernel just made this descriptor for this call (close-on-exec), so that nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(listener) })
+}
+
+/// The next call that is held; waits for one.
+///
+/// # Errors
+/// What the kernel says: `ENOENT` where its thread went away meanwhile (look for the next one), `EINTR`.
+pub fn held_call(listener: BorrowedFd<'_>) -> io::Result<HeldCall> {
+    // SAFETY: the type is made of integers alone, for which all zeroes are a value; the kernel asks for a zeroed one.
+    let mut held: libc::seccomp_notif = unsafe { std::mem::zeroed() };
+    // SAFETY: the request writes one `seccomp_notif`, the size of which is part of its number, into memory that is ours and lives through it.
+    if unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut held) } < 0 {
+        return Err(Error::last_os_error());
+    }
+    Ok(HeldCall { id: held.id, thread: held.pid, arguments: held.data.args })
+}
+
+/// Ends a held call with an error number; 0 lets it return 0 without having been made.
+///
+/// # Errors
+/// What the kernel says: `ENOENT` where its thread went away meanwhile.
+pub fn end_held_call(listener: BorrowedFd<'_>, id: u64, errno: i32) -> io::Result<()> {
+    let mut answer = libc::seccomp_notif_resp { id, val: 0, error: -errno, flags: 0 };
+    // SAFETY: the request reads one `seccomp_notif_resp`, which lives through it.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer) };
+    if result < 0 { Err(Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Puts a copy of `given` in the place of descriptor `number` of the process whose call is held.
+///
+/// # Errors
+/// What the kernel says: `ENOENT` where its thread went away meanwhile.
+pub fn give_to_held(listener: BorrowedFd<'_>, id: u64, number: u32, given: BorrowedFd<'_>, close_on_exec: bool) -> io::Result<()> {
+    let given = u32::try_from(given.as_raw_fd()).map_err(|_| Error::from_raw_os_error(libc::EBADF))?;
+    // The constants are wider than the fields that they are for.
+    let flags = u32::try_from(libc::SECCOMP_ADDFD_FLAG_SETFD).map_err(|_| Error::from_raw_os_error(libc::EINVAL))?;
+    let newfd_flags = if close_on_exec { libc::O_CLOEXEC.cast_unsigned() } else { 0 };
+    let mut request = libc::seccomp_notif_addfd { id, flags, srcfd: given, newfd: number, newfd_flags };
+    // SAFETY: the request reads one `seccomp_notif_addfd`, which lives through it. It changes descriptors of the other process alone;
+    // where that is this very one, nobody here holds a call of its own.
+    let result = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_ADDFD, &raw mut request) };
+    if result < 0 { Err(Error::last_os_error()) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

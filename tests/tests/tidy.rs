@@ -9,7 +9,7 @@ use std::{
 use lazarus_tests::lab::binary;
 
 /// The modules of the runtime, from the middle to the rim: each may use those before it, never those after it.
-const MODULES: [&str; 14] = [
+const MODULES: [&str; 15] = [
     "cell",
     "policy",
     "mail",
@@ -21,6 +21,7 @@ const MODULES: [&str; 14] = [
     "unchecked",
     "jail",
     "backend",
+    "member",
     "warden",
     "operator",
     "cli",
@@ -33,7 +34,7 @@ const UNSAFE: [(&str, &str); 2] = [
 ];
 
 /// Files that name a path of the machine to the kernel, with the reason. Whatever else is opened, is opened from a handle.
-const AMBIENT: [(&str, &str); 13] = [
+const AMBIENT: [(&str, &str); 14] = [
     ("runtime/src/home/ambient.rs", "the place for it: paths that the operator named"),
     ("runtime/src/home/handle.rs", "/proc/self/fd: changes the mode of an open directory"),
     ("runtime/src/registry/open.rs", "SQLite opens by path: the registry, in the operator's own root"),
@@ -44,14 +45,17 @@ const AMBIENT: [(&str, &str); 13] = [
     ("runtime/src/unchecked.rs", "/proc/self: its own descriptors and threads"),
     ("runtime/src/backend/process/sources.rs", "opens what a policy grants, after home checked it"),
     ("runtime/src/backend/process/plan.rs", "/proc: counts the processes of this user"),
+    ("runtime/src/backend/process/connect.rs", "/proc: the address that an agent connects to, in the jailed reaper"),
     ("runtime/src/backend/process/reaper.rs", "/proc and /dev/null, in the jailed child"),
     ("runtime/src/backend/wasm/host/places.rs", "opens what a policy grants, in the host before its jail closes"),
     ("runtime/src/warden/mod.rs", "/dev/null, in place of the pipe to the command that summoned"),
 ];
 
 /// Control sockets are connected through the descriptor of their directory.
-const SOCKETS: [(&str, &str); 1] =
-    [("runtime/src/warden/control.rs", "/proc/self/fd/N/control.sock: a socket's address cannot name a handle")];
+const SOCKETS: [(&str, &str); 2] = [
+    ("runtime/src/warden/control.rs", "/proc/self/fd/N/control.sock: a socket's address cannot name a handle"),
+    ("runtime/src/member/client.rs", "LAZARUS_SOCKET: inside a jail, where that address leads to the cell and no other leads anywhere"),
+];
 
 /// The most lines of a file: what a reader holds in mind in one sitting.
 const LINES_MOST: usize = 500;

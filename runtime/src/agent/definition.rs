@@ -119,6 +119,8 @@ pub struct Definition {
     pub read: Vec<PathBuf>,
     /// Mounts asked for; hosts are relative to the definition's directory until that is installed.
     pub mounts: Vec<Mount>,
+    /// Whether a process agent asks for the client, `lazarus cell …`.
+    pub client: bool,
     /// Limits: what the definition says, and the defaults of all others.
     pub limits: Limits,
     /// Its cell's life.
@@ -158,6 +160,7 @@ impl Definition {
             env: BTreeMap::new(),
             read: Vec::new(),
             mounts: Vec::new(),
+            client: false,
             limits: Limits::default(),
             life: Life::default(),
         };

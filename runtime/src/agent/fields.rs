@@ -68,7 +68,7 @@ pub(super) fn program(agent: &Table<'_>) -> Result<DefinedProgram, DefinitionErr
 
 /// `[grants]`, what it asks for.
 pub(super) fn grants(grants: &Table<'_>, definition: &mut Definition) -> Result<(), DefinitionError> {
-    grants.only(&["env", "read", "mounts", "http", "secrets"])?;
+    grants.only(&["env", "read", "mounts", "client", "http", "secrets"])?;
     for key in ["http", "secrets"] {
         if let Some(field) = grants.get(key) {
             return Err(field.refuse(Problem::Broker { key }));
@@ -89,6 +89,13 @@ pub(super) fn grants(grants: &Table<'_>, definition: &mut Definition) -> Result<
         for field in bounded(&read, read.list()?)? {
             definition.read.push(absolute(&field)?);
         }
+    }
+    if let Some(client) = grants.get("client") {
+        if matches!(definition.program, DefinedProgram::Component { .. }) {
+            let why = "is for process agents; a component speaks with its cell through what it imports";
+            return Err(client.refuse(Problem::Conflict { key: "client", why }));
+        }
+        definition.client = client.boolean()?;
     }
     if let Some(mounts) = grants.get("mounts") {
         for field in bounded(&mounts, mounts.list()?)? {

@@ -207,6 +207,11 @@ impl<'a> Field<'a> {
         if text.contains('\0') { Err(self.unacceptable(text, "text without NUL bytes")) } else { Ok(text) }
     }
 
+    /// The value as a yes or a no.
+    pub fn boolean(&self) -> Result<bool, DefinitionError> {
+        self.value.get_ref().as_bool().ok_or_else(|| self.wrong_type("true or false"))
+    }
+
     /// The value as the text of a quantity, which may also be written as a whole number.
     pub fn quantity(&self) -> Result<String, DefinitionError> {
         match self.value.get_ref() {

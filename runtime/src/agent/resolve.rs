@@ -24,6 +24,8 @@ pub struct Options {
     pub mounts: Vec<Mount>,
     /// Limits by name (`--memory 64MiB`); they win over the definition's, in either direction.
     pub limits: Vec<(String, String)>,
+    /// Whether a process agent gets the client (`--client`).
+    pub client: bool,
     /// Whether to go on where the kernel cannot enforce everything.
     pub accept_degraded: bool,
     /// Nothing but what the command line names: no definition, and no names that the cell keeps for itself.
@@ -52,7 +54,7 @@ pub enum ResolveError {
     #[error("accept {0} mounts: the most is 256")]
     Mounts(usize),
     /// A path to read that is not absolute, or the whole machine.
-    #[error("accept read path {0:?}: it must be absolute, below '/', without '..'")]
+    #[error("accept read path {0:?}: it must be absolute, below '/', without '..', and not /run, where the cell has its own")]
     Read(PathBuf),
     /// A definition in a bare run.
     #[error("run {0} bare: a bare run has no definition")]
@@ -60,7 +62,9 @@ pub enum ResolveError {
 }
 
 /// Where the cell itself puts something: what is mounted there would hide it.
-const OWN_PLACES: [&str; 3] = ["/", "/home", "/shared"];
+const OWN_PLACES: [&str; 4] = ["/", "/home", "/shared", "/run"];
+/// Where it puts what belongs to the cell's talk.
+const OWN_RUN: &str = "/run/lazarus";
 
 /// Makes the policy of an agent. Nothing is in it that is neither in the definition, which the operator installed, nor in the
 /// options. Host paths stay as they are written: [`crate::home::check_mount_source`] has the last word on them.
@@ -75,6 +79,7 @@ pub fn resolve(definition: Option<&Definition>, options: &Options) -> Result<Pol
         env: definition.env.clone(),
         read: definition.read.clone(),
         mounts: definition.mounts.clone(),
+        client: definition.client,
         limits: definition.limits.clone(),
         accept_degraded: false,
     });
@@ -86,7 +91,11 @@ pub fn resolve(definition: Option<&Definition>, options: &Options) -> Result<Pol
         return Err(ResolveError::EnvironmentTooLarge);
     }
     for path in &options.read {
-        if !path.is_absolute() || path == Path::new("/") || path.components().any(|part| part == std::path::Component::ParentDir) {
+        if !path.is_absolute()
+            || path == Path::new("/")
+            || path == Path::new("/run")
+            || path.components().any(|part| part == std::path::Component::ParentDir)
+        {
             return Err(ResolveError::Read(path.clone()));
         }
         if !policy.read.contains(path) {
@@ -100,10 +109,12 @@ pub fn resolve(definition: Option<&Definition>, options: &Options) -> Result<Pol
     if policy.mounts.len() > MOST_MOUNTS {
         return Err(ResolveError::Mounts(policy.mounts.len()));
     }
-    let taken = policy.mounts.iter().find(|mount| !options.bare && OWN_PLACES.contains(&mount.guest.as_str()));
+    let own = |mount: &&Mount| OWN_PLACES.contains(&mount.guest.as_str()) || mount.guest.as_path().starts_with(OWN_RUN);
+    let taken = policy.mounts.iter().filter(|_| !options.bare).find(own);
     if let Some(mount) = taken {
         return Err(ResolveError::OwnPlace(mount.guest.to_string()));
     }
+    policy.client |= options.client;
     for (name, value) in &options.limits {
         set_limit(&mut policy.limits, name, value)?;
     }
@@ -158,6 +169,7 @@ mod tests {
             read: vec!["/opt/scribe".into(), "/usr".into()],
             mounts: mounts(&["/other:/project:rw", "/data:/data"]),
             limits: pairs(&[("memory", "32MiB"), ("cpu", "5s")]),
+            client: true,
             accept_degraded: true,
             bare: false,
         };
@@ -168,7 +180,7 @@ mod tests {
         assert_eq!(policy.mounts, mounts(&["/other:/project:rw", "/data:/data"]));
         assert_eq!(policy.limits.memory, ByteSize::mib(32));
         assert_eq!(policy.limits.home, Limits::default().home);
-        assert!(policy.accept_degraded);
+        assert!(policy.accept_degraded && policy.client);
     }
 
     #[test]

@@ -55,6 +55,8 @@ pub struct Spawned {
     pub stdout: Option<OwnedFd>,
     /// The agent's stderr, where it is captured.
     pub stderr: Option<OwnedFd>,
+    /// Where connections of a process agent to its cell arrive: packets of one descriptor each.
+    pub hatch: Option<OwnedFd>,
     // Last: fields are dropped in order, and the child must be waited for before its nursery is closed.
     _nursery: Nursery,
 }
@@ -82,7 +84,7 @@ impl Spawned {
         };
         let stdout = child.stdout.take().map(OwnedFd::from);
         let stderr = child.stderr.take().map(OwnedFd::from);
-        Ok(Self { child, pidfd, containment, process, agents, socket, stdout, stderr, _nursery: nursery })
+        Ok(Self { child, pidfd, containment, process, agents, socket, stdout, stderr, hatch: None, _nursery: nursery })
     }
 
     /// The handle to poll: it becomes readable when the child has ended.

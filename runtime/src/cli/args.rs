@@ -4,8 +4,11 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use super::cell::CellCommand;
 use crate::{
     cell::{AgentName, BackendKind, Identity, OnExpire, ProjectName, Role, parse_team},
+    mail::MessageId,
+    operator::Recipient,
     policy::{Mount, parse_duration, parse_ttl},
 };
 
@@ -75,6 +78,17 @@ pub enum Command {
         /// As what: executor, observer, director or auditor
         #[arg(value_parser = plain::<Role>)]
         role: Role,
+        /// How long a person can join with the token that this prints [default: 24h]
+        #[arg(long, value_parser = ttl, value_name = "TIME")]
+        expires: Option<Duration>,
+    },
+    /// End a membership, at once
+    Revoke {
+        /// The cell
+        cell: String,
+        /// Who
+        #[arg(value_parser = plain::<Identity>)]
+        member: Identity,
     },
     /// Show the cells that are not over, or one cell
     Status {
@@ -99,6 +113,9 @@ pub enum Command {
     Destroy {
         /// The cell
         cell: String,
+        /// Also where it has artifacts that were never fetched
+        #[arg(long)]
+        force: bool,
     },
     /// Run a program in a throwaway cell, in the foreground
     Run {
@@ -134,6 +151,62 @@ pub enum Command {
         #[arg(short, long)]
         timestamps: bool,
     },
+    /// Write to a cell's agent, or to another member
+    Send {
+        /// The cell
+        cell: String,
+        /// What: up to 32 KiB of text; - reads it from standard input
+        #[arg(value_name = "TEXT")]
+        text: String,
+        /// To whom: agent:NAME, bot:NAME, human:NAME, a plain NAME, or all [default: the cell's only agent]
+        #[arg(long, value_name = "MEMBER", value_parser = recipient)]
+        to: Option<Recipient>,
+        /// The message that this one answers; it then counts as handled
+        #[arg(long, value_name = "MESSAGE", value_parser = plain::<MessageId>)]
+        reply_to: Option<MessageId>,
+        /// Wait until it is handled, and print what its receiver answers
+        #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "60s", value_parser = duration)]
+        wait: Option<Duration>,
+    },
+    /// Read messages
+    Inbox {
+        /// The cell
+        cell: String,
+        /// One message, whole
+        #[arg(value_parser = plain::<MessageId>, conflicts_with_all = ["of", "follow", "ack", "parked", "all", "retry", "discard"])]
+        message: Option<MessageId>,
+        /// Whose messages [default: those of whoever asks]
+        #[arg(long, value_name = "MEMBER", value_parser = plain::<Identity>)]
+        of: Option<Identity>,
+        /// Go on printing until the cell is over
+        #[arg(short, long)]
+        follow: bool,
+        /// Mark what is shown as handled
+        #[arg(long)]
+        ack: bool,
+        /// Those that were given up, of every member, with the reason
+        #[arg(long, conflicts_with_all = ["all", "ack"])]
+        parked: bool,
+        /// Handled ones too
+        #[arg(long)]
+        all: bool,
+        /// Let a parked message be delivered once more
+        #[arg(long, value_name = "MESSAGE", value_parser = plain::<MessageId>, conflicts_with_all = ["of", "follow", "ack", "parked", "all", "discard"])]
+        retry: Option<MessageId>,
+        /// Remove a parked message
+        #[arg(long, value_name = "MESSAGE", value_parser = plain::<MessageId>, conflicts_with_all = ["of", "follow", "ack", "parked", "all"])]
+        discard: Option<MessageId>,
+    },
+    /// List a cell's artifacts, or fetch one: what its agents declared as results
+    #[command(args_conflicts_with_subcommands = false, subcommand_negates_reqs = true)]
+    Artifacts {
+        /// The cell
+        #[arg(required = true)]
+        cell: Option<String>,
+        /// Fetch one
+        #[command(subcommand)]
+        command: Option<ArtifactsCommand>,
+    },
     /// Give a cell more time
     Extend {
         /// The cell
@@ -149,6 +222,14 @@ pub enum Command {
         /// An agent's name or a cell's id
         subject: String,
     },
+    /// Join a cell as the member whom a token is for
+    Join {
+        /// The token that `lazarus invite` printed; `-` reads it from standard input
+        token: String,
+    },
+    /// Speak with the cell that this is in (for agents)
+    #[command(subcommand)]
+    Cell(CellCommand),
     /// Manage agent definitions
     #[command(subcommand)]
     Agent(AgentCommand),
@@ -173,6 +254,18 @@ pub enum AgentCommand {
         #[arg(long)]
         replace: bool,
     },
+    /// Make the crate of a new agent, ready to be built
+    New {
+        /// Its name
+        name: AgentName,
+        /// The directory to make [default: the agent's name]
+        directory: Option<PathBuf>,
+    },
+    /// Say what a WebAssembly program is, what it wants, and whether it runs here; runs nothing
+    Check {
+        /// The component or preview 1 module, binary or text
+        file: PathBuf,
+    },
     /// List the installed definitions
     List,
     /// Show one definition
@@ -184,6 +277,23 @@ pub enum AgentCommand {
     Remove {
         /// Its name
         name: AgentName,
+    },
+}
+
+/// The commands of `lazarus artifacts`.
+#[derive(Debug, Subcommand)]
+pub enum ArtifactsCommand {
+    /// Fetch an artifact: lazarus artifacts CELL get NAME
+    Get {
+        /// Its name, or AGENT/NAME; behind the cell, where that was not named before `get`
+        #[arg(required = true, num_args = 1..=2, value_names = ["CELL", "NAME"])]
+        names: Vec<String>,
+        /// The file to make [default: the artifact's name]; - is standard output
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Replace a file that is there
+        #[arg(long)]
+        force: bool,
     },
 }
 
@@ -221,6 +331,9 @@ pub struct SummonOptions {
     /// A path that a process agent may read and execute from, beyond the system's own; may be given often
     #[arg(long, value_name = "PATH")]
     pub read: Vec<PathBuf>,
+    /// Give a process agent this program, so that it can speak with its cell from a shell: `lazarus cell`
+    #[arg(long)]
+    pub client: bool,
     /// Go on where this machine's kernel cannot enforce everything; recorded with the cell
     #[arg(long)]
     pub accept_degraded: bool,
@@ -312,16 +425,27 @@ fn said<T, E: std::fmt::Display>(parsed: Result<T, E>) -> Result<T, String> {
     })
 }
 
-fn plain<T: FromStr<Err: std::fmt::Display>>(given: &str) -> Result<T, String> {
+pub(super) fn plain<T: FromStr<Err: std::fmt::Display>>(given: &str) -> Result<T, String> {
     said(given.parse())
 }
 
-fn duration(given: &str) -> Result<Duration, String> {
+pub(super) fn duration(given: &str) -> Result<Duration, String> {
     said(parse_duration(given))
 }
 
 fn ttl(given: &str) -> Result<Duration, String> {
     said(parse_ttl(given))
+}
+
+fn recipient(given: &str) -> Result<Recipient, String> {
+    if given == "all" {
+        return Ok(Recipient::All);
+    }
+    if given.contains(':') {
+        return plain::<Identity>(given).map(Recipient::Member);
+    }
+    // A name of any kind: the members decide whose.
+    plain::<ProjectName>(given).map(|name| Recipient::Named(name.to_string()))
 }
 
 fn parse_team_arg(given: &str) -> Result<Team, String> {

@@ -1,9 +1,10 @@
 //! The command line: parses, calls one use case, prints. Nothing is decided here.
 
-mod agents;
 mod args;
+mod cell;
 mod commands;
 mod failure;
+mod join;
 mod say;
 mod table;
 
@@ -12,7 +13,7 @@ use std::{ffi::OsString, io::Write, os::fd::RawFd, path::PathBuf, process::ExitC
 use clap::{CommandFactory, FromArgMatches};
 
 use self::{
-    args::{Cli, Command},
+    args::{AgentCommand, Cli, Command},
     failure::Failure,
     say::Say,
 };
@@ -79,6 +80,15 @@ fn dispatch(cli: Cli, say: &Say) -> Result<ExitCode, Failure> {
         let _ = std::io::stdout().write_all(&script);
         return Ok(ExitCode::SUCCESS);
     }
+    let command = match command {
+        // An agent in its cell, and a person who is about to join one: neither has a root of their own.
+        Command::Cell(command) => return cell::run(command, say),
+        Command::Join { token } => return join::run(&token, say),
+        // Whoever writes an agent needs none yet.
+        Command::Agent(AgentCommand::New { name, directory }) => return commands::agent_new(&name, directory.as_deref(), say),
+        Command::Agent(AgentCommand::Check { file }) => return commands::agent_check(&file, say),
+        command => command,
+    };
     let root = match cli.global.root {
         Some(root) => root,
         None => ambient::default_root(|name| std::env::var_os(name)).map_err(crate::operator::Error::from)?,

@@ -7,14 +7,14 @@ use std::{
     ffi::OsString,
     fs::File,
     io,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Component, Path, PathBuf},
 };
 
 use cap_std::fs::Dir;
 use rusqlite::{Connection, OpenFlags};
 use rustix::{
-    fs::{CWD, FileType, Mode, OFlags},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags},
     io::Errno,
 };
 
@@ -178,6 +178,38 @@ pub(super) fn open_root(path: &Path, hermes: Option<&Path>) -> Result<(Dir, Path
     Ok((dir, whole))
 }
 
+/// Opens the directory in which a person keeps the cells that they joined: `$XDG_STATE_HOME/lazarus/joined`, or the same below
+/// `~/.local/state`. With `make`, it is made if there is none, for nobody else to enter; without, `None` says that there is none.
+///
+/// Called for `lazarus join`, and for the commands of somebody who joined, with a way to read their environment.
+///
+/// # Errors
+/// With `make`, neither variable holds an absolute path; what the system says.
+pub fn open_joined(variable: impl Fn(&str) -> Option<OsString>, make: bool) -> io::Result<Option<Dir>> {
+    let absolute = |name: &str| variable(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let state = absolute("XDG_STATE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/state")));
+    let Some(state) = state else {
+        let nowhere = || io::Error::new(io::ErrorKind::NotFound, "neither XDG_STATE_HOME nor HOME is an absolute path");
+        return if make { Err(nowhere()) } else { Ok(None) };
+    };
+    if make {
+        std::fs::DirBuilder::new().recursive(true).mode(PRIVATE_DIR.as_raw_mode()).create(&state)?;
+    }
+    let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut dir = match rustix::fs::openat(CWD, &state, flags, Mode::empty()) {
+        Err(Errno::NOENT) if !make => return Ok(None),
+        opened => Dir::from(opened?),
+    };
+    for name in ["lazarus", "joined"] {
+        let next = if make { super::handle::open_or_make_dir(&dir, name) } else { super::handle::open_dir(&dir, name) };
+        dir = match next {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !make => return Ok(None),
+            next => next?,
+        };
+    }
+    Ok(Some(dir))
+}
+
 /// Returns the operator's login name, from the machine's own list of users; `None` where it is not on it.
 ///
 /// Called by the command line, to name who gives a command. The environment is not asked: anybody can set it.
@@ -225,6 +257,79 @@ pub fn read_named_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {most} bytes")));
     }
     Ok(bytes)
+}
+
+/// A file that is being written beside the name that the operator gave, and gets that name when it is whole. Dropped before, it is removed.
+///
+/// Made for results that are fetched (`artifacts CELL get`) and for a crate that is scaffolded (`agent new`).
+#[derive(Debug)]
+pub struct FreshFile {
+    dir: Dir,
+    temporary: String,
+    name: OsString,
+    file: File,
+    kept: bool,
+}
+
+impl FreshFile {
+    /// Makes the file. Links on the way to its directory are followed, since the operator named them.
+    ///
+    /// # Errors
+    /// The path names no file, its directory is not there, or cannot be written to.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "that names no file"))?.to_owned();
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let (dir, _) = open_named_dir(parent)?;
+        let temporary = format!(".lazarus-{}", uuid::Uuid::new_v4().simple());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::openat(&dir, &temporary, flags, super::handle::PRIVATE_FILE)?);
+        Ok(Self { dir, temporary, name, file, kept: false })
+    }
+
+    /// Where its bytes go.
+    pub const fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Gives it its name. What has that name is an error, or, with `replace`, replaced: a link too, which is never followed.
+    ///
+    /// # Errors
+    /// `AlreadyExists`; or the disk is full, or the name a directory's.
+    pub fn keep(mut self, replace: bool) -> io::Result<()> {
+        self.file.sync_all()?;
+        let how = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+        match rustix::fs::renameat_with(&self.dir, &self.temporary, &self.dir, &self.name, how) {
+            // A file system without that kind of rename: a second name is never given twice either.
+            Err(Errno::INVAL) if !replace => {
+                rustix::fs::linkat(&self.dir, &self.temporary, &self.dir, &self.name, AtFlags::empty())?;
+                return Ok(());
+            }
+            renamed => renamed?,
+        }
+        self.kept = true;
+        Ok(())
+    }
+}
+
+impl Drop for FreshFile {
+    fn drop(&mut self) {
+        if !self.kept {
+            // What cannot be removed is named `.lazarus-…`, and seen.
+            let _ = rustix::fs::unlinkat(&self.dir, &self.temporary, AtFlags::empty());
+        }
+    }
+}
+
+/// Makes a directory that the operator named, and opens it. Its parents are there.
+///
+/// Called for a crate that is scaffolded (`agent new`).
+///
+/// # Errors
+/// `AlreadyExists` where anything has the name; or its parent is not there, or cannot be written to.
+pub fn make_named_dir(path: &Path) -> io::Result<Dir> {
+    rustix::fs::mkdirat(CWD, path, PRIVATE_DIR)?;
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(Dir::from(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
 }
 
 /// Opens a directory that the operator named. Returns it with its canonical path.

@@ -39,7 +39,7 @@ impl Jail {
         report.full(Enforcer::Kernel, "holds no descriptor that it was not given");
         let asked = landlock::Asked { files, accept_degraded: self.accept_degraded, own_processes: own_namespaces, profile: self.profile };
         landlock::apply(asked, &mut report)?;
-        seccomp::apply(self.profile, own_namespaces, &mut report)?;
+        seccomp::apply(self.profile, own_namespaces, self.speaks, &mut report)?;
         Ok(report)
     }
 

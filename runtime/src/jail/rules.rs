@@ -72,6 +72,7 @@ pub struct Jail {
     pub(super) lifeline: Option<OwnedFd>,
     pub(super) root: Option<NewRoot>,
     pub(super) ends_itself: bool,
+    pub(super) speaks: bool,
 }
 
 impl Jail {
@@ -85,6 +86,7 @@ impl Jail {
             lifeline: None,
             root: None,
             ends_itself: false,
+            speaks: false,
         }
     }
 
@@ -106,6 +108,13 @@ impl Jail {
     #[must_use]
     pub fn accept_degraded(mut self, accept: bool) -> Self {
         self.accept_degraded = accept;
+        self
+    }
+
+    /// Lets a process agent make UNIX stream sockets. The caller has to hold its calls of `connect(2)`: see [`super::hold_connects`].
+    #[must_use]
+    pub fn speaks(mut self) -> Self {
+        self.speaks = true;
         self
     }
 

@@ -87,6 +87,9 @@ pub fn policy_lines(policy: &Policy, backend: BackendKind) -> Vec<String> {
     let mut lines: Vec<String> = policy.env.keys().map(|name| format!("variable  {name}")).collect();
     lines.extend(policy.read.iter().map(|path| format!("read      {}", path.display())));
     lines.extend(policy.mounts.iter().map(|mount| format!("mount     {} at {} ({})", mount.host.display(), mount.guest, mount.access)));
+    if policy.client {
+        lines.push("client    this program, for `lazarus cell`".to_owned());
+    }
     lines.push("network   none".to_owned());
     let Limits { memory, table_elements, instances, stack, cpu, event, idle, messages, hostcall, random, open_files, processes, home, log } =
         &policy.limits;

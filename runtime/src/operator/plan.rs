@@ -46,6 +46,8 @@ pub struct Wish {
     pub mounts: Vec<Mount>,
     /// Limits, by name.
     pub limits: Vec<(String, String)>,
+    /// Whether a process agent gets the client.
+    pub client: bool,
     /// Whether the operator accepts that the kernel cannot enforce everything.
     pub accept_degraded: bool,
     /// Whether the agent gets nothing but what is named here.
@@ -154,6 +156,7 @@ impl Operator {
             read: wish.read.clone(),
             mounts: wish.mounts.clone(),
             limits: wish.limits.clone(),
+            client: wish.client,
             accept_degraded: wish.accept_degraded,
             bare: wish.bare,
         };

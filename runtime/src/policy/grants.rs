@@ -197,6 +197,9 @@ pub struct Policy {
     pub read: Vec<PathBuf>,
     /// Mounts, in the order given; a later one shadows an earlier one.
     pub mounts: Vec<Mount>,
+    /// Whether a process agent may run this program, to speak with its cell from a shell.
+    #[serde(default)]
+    pub client: bool,
     /// Limits.
     pub limits: Limits,
     /// Whether the operator accepts that the machine's kernel cannot enforce everything.

@@ -78,6 +78,28 @@ impl Registry {
         })
     }
 
+    /// Writes down that some agents' runs are over and others begin in their place, in one commit: their host was started again.
+    ///
+    /// # Errors
+    /// No such cell, or one in whose state nothing may live; both are audited. The registry cannot be written to.
+    pub fn replace_runs(&mut self, cell: &CellId, ends: &[(AgentName, RunEnd)], runs: &[Run], actor: &str) -> Result<(), RegistryError> {
+        self.write_cell(cell, Action::RunStarted, actor, |write, record| {
+            if !record.state.may_live() {
+                let refusal = Refusal { state: record.state.name(), asks_to: "run an agent" };
+                return write.refuse(Action::RunStarted, cell, RegistryError::Refused { cell: cell.clone(), refusal });
+            }
+            for (agent, end) in ends {
+                end_one(write, cell, agent, end)?;
+            }
+            for run in runs {
+                insert(&write.tx, cell, run)?;
+                let detail = format!("{} again, as process {}, generation {}", run.agent, run.process.pid, run.generation);
+                write.audit(Action::RunStarted, Phase::Done, cell, &detail)?;
+            }
+            Ok(Verdict::Granted(()))
+        })
+    }
+
     /// Writes down the end of an agent's open run. Returns whether there was one: a cell that is over has ended its runs.
     ///
     /// # Errors

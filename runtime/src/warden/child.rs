@@ -4,7 +4,6 @@ use std::{os::unix::process::ExitStatusExt, sync::Arc, time::Duration};
 
 use crate::{
     backend::{
-        packets::{self, Waiting},
         process::agent_pid,
         protocol::{End, ToChild},
         spawned::{Containment, Spawned},
@@ -14,7 +13,11 @@ use crate::{
     policy::{Enforcer, Policy, Report},
 };
 
-use super::logs::Log;
+use super::{
+    life::Again,
+    logs::Log,
+    writer::{Told, Writer},
+};
 
 /// How long a killed process may take to be gone.
 const KILL_WITHIN: Duration = Duration::from_secs(5);
@@ -26,6 +29,8 @@ pub enum Stage {
     Starting,
     /// Ready, and running.
     Running,
+    /// Its host died; it is about to be started again.
+    Paused,
     /// Over.
     Over(End),
 }
@@ -37,6 +42,8 @@ pub struct AgentRun {
     pub agent: AgentName,
     /// Where it stands.
     pub stage: Stage,
+    /// Whether it lives by events: the post office then gives it what happens.
+    pub by_events: bool,
     /// What it runs, as a phrase.
     pub program: String,
     /// What it was granted.
@@ -101,14 +108,18 @@ pub struct Child {
     pub killed: bool,
     /// The agent's own process, where the child is its reaper.
     pub agent_process: Option<ProcessRef>,
+    /// How it is told something, once it is watched.
+    pub writer: Option<Writer>,
+    /// The restarts that led to it, and what follows its own end.
+    pub again: Again,
     // After `spawned`: the group is removed once nobody is in it any more.
     cgroup: Option<Arc<Cgroup>>,
 }
 
 impl Child {
     /// A child that was just started.
-    pub const fn new(spawned: Spawned, runs: Vec<AgentRun>, joined: bool, cgroup: Option<Arc<Cgroup>>) -> Self {
-        Self { spawned, runs, gone: false, joined, killed: false, agent_process: None, cgroup }
+    pub fn new(spawned: Spawned, runs: Vec<AgentRun>, joined: bool, cgroup: Option<Arc<Cgroup>>) -> Self {
+        Self { spawned, runs, gone: false, joined, killed: false, agent_process: None, writer: None, again: Again::default(), cgroup }
     }
 
     /// Whether it still has a run that is not over.
@@ -136,9 +147,9 @@ impl Child {
         self.agent_process.as_ref().unwrap_or(&self.spawned.process)
     }
 
-    /// Tells the child something; one that does not listen is ended when its grace is over.
-    pub fn tell(&self, message: &ToChild) {
-        let _ = packets::send_message(&self.spawned.socket, message, Waiting::Never);
+    /// Tells the child something, without waiting for it.
+    pub fn tell(&self, message: &ToChild) -> Told {
+        self.writer.as_ref().filter(|_| !self.gone).map_or(Told::Now, |writer| writer.tell(message))
     }
 
     /// Ends the process at once. Everything that it started dies with it.

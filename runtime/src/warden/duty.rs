@@ -1,22 +1,31 @@
 //! Carrying out what [`super::life`] decides: the registry, the cell's record, new children, the end.
 
+mod again;
 mod guests;
 mod homes;
+mod mail;
 
-use std::{collections::HashMap, io, path::PathBuf, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    io,
+    path::PathBuf,
+    time::Duration,
+};
 
 use chrono::Utc;
 use tokio::sync::mpsc;
 
-use self::{guests::Invitation, homes::MEASURE_EVERY};
+use self::{guests::Invitation, homes::MEASURE_EVERY, mail::Keeping};
 
 use super::{
     child::{AgentRun, Child},
     control,
     life::{Life, Step, describe, is_well},
     make::{self, Made},
-    spec::{Answer, Outcome, Readiness, WardenSpec},
+    post::Post,
+    spec::{AgentPlan, Answer, Outcome, Readiness, WardenSpec},
     watch::{Watch, Watched, termination_pipe},
+    writer::Writer,
 };
 use crate::{
     backend::{process, protocol::End, wasm},
@@ -32,6 +41,8 @@ use crate::{
 const ACTOR: &str = "warden";
 /// The longest reason that is kept with a state.
 const REASON_MOST_BYTES: usize = 500;
+/// Errands done beside the event loop at once: a copy and an invitation.
+const ERRANDS_AT_ONCE: usize = 2;
 /// How long the last answers may take to be written.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -92,8 +103,8 @@ pub fn watch_over(spec: WardenSpec, ready: impl FnOnce(&Readiness)) -> Result<Ou
     };
     // Without a pid namespace, what a reaper leaves behind comes here when it is killed, and is ended.
     rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(io::Error::from)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
-    runtime.block_on(async {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().max_blocking_threads(ERRANDS_AT_ONCE).build()?;
+    let outcome = runtime.block_on(async {
         let children = match make::start(&made, &spec.agents, true) {
             Ok(children) => children,
             Err(error) => return not_ready(&spec, Some(made), format!("could not {error}"), false),
@@ -101,7 +112,10 @@ pub fn watch_over(spec: WardenSpec, ready: impl FnOnce(&Readiness)) -> Result<Ou
         failpoint::hit(Point::WardenSpawned);
         let mut duty = Duty::new(spec, made, children)?;
         duty.run(ready).await
-    })
+    });
+    // What is still being done beside is of no use any more, and not waited for.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Records that a cell did not become active, and removes what was made for it. Nothing of it lives any more.
@@ -135,6 +149,14 @@ struct Duty {
     conversations: mpsc::Receiver<std::convert::Infallible>,
     /// Invitations whose agents are not ready yet, by their child.
     invitations: HashMap<usize, Invitation>,
+    /// The plans of agents that were invited and came.
+    guests: Vec<AgentPlan>,
+    /// Messages, and what members ask of the cell.
+    post: Post,
+    /// Copies of files that are to be made; the first is being made.
+    keeping: VecDeque<Keeping>,
+    /// Steps that came of something else.
+    steps: VecDeque<Step>,
     own: ProcessRef,
     /// What `active` became in the registry, until it is written beside the cell as well.
     record: Option<Record>,
@@ -153,6 +175,7 @@ impl Duty {
         watch.requests(receiver);
         let life = Life::new(children, spec.ready_within);
         let own = liveness::identify(std::process::id())?;
+        let post = Post::new(spec.root.clone(), spec.cell.clone());
         let mut duty = Self {
             spec,
             made,
@@ -161,10 +184,19 @@ impl Duty {
             server,
             conversations,
             invitations: HashMap::new(),
+            guests: Vec::new(),
+            post,
+            keeping: VecDeque::new(),
+            steps: VecDeque::new(),
             record: None,
             own,
             next_measure: std::time::Instant::now() + MEASURE_EVERY,
         };
+        for plan in duty.spec.agents.clone() {
+            let agent = &plan.launch.agent;
+            let child = duty.life.children.iter().position(|child| child.runs.iter().any(|run| run.agent == *agent));
+            duty.take_in(&plan, child.unwrap_or_default());
+        }
         for index in 0..duty.life.children.len() {
             duty.watch_child(index)?;
         }
@@ -172,12 +204,15 @@ impl Duty {
     }
 
     fn watch_child(&mut self, index: usize) -> io::Result<()> {
-        self.watch.child(index, Watched::of(&mut self.life.children[index].spawned)?)
+        let child = &mut self.life.children[index];
+        child.writer = Some(Writer::new(index, child.spawned.socket.try_clone()?, self.watch.sender()));
+        self.watch.child(index, Watched::of(&mut child.spawned)?)
     }
 
     /// Runs the cell to its end, and lets those who asked for it hear of it.
     async fn run(&mut self, ready: impl FnOnce(&Readiness)) -> Result<Outcome, WardenError> {
         let outcome = self.live(ready).await;
+        self.post.closing();
         self.life.waiters.clear();
         self.invitations.clear();
         self.server.abort();
@@ -189,7 +224,14 @@ impl Duty {
     async fn live(&mut self, ready: impl FnOnce(&Readiness)) -> Result<Outcome, WardenError> {
         let mut ready = Some(ready);
         loop {
-            let step = self.next_step().await;
+            self.hear();
+            self.serve_post()?;
+            let step = match self.steps.pop_front() {
+                Some(step) => step,
+                None => self.next_step().await,
+            };
+            // Before the step is taken: what it makes durable counts for what was said before.
+            self.hear();
             match step {
                 Step::Wait => {}
                 Step::Activate => {
@@ -201,6 +243,7 @@ impl Duty {
                         if let Some(record) = self.record.take() {
                             self.write_record(&record);
                         }
+                        self.post.open_doors();
                         let after = self.life.activated(self.expiry(), self.spec.timeout);
                         if matches!(after, Step::Over) {
                             return self.over();
@@ -225,6 +268,14 @@ impl Duty {
                 Step::Joined(index) => self.joined(index),
                 Step::NotJoined(index, why) => self.not_joined(index, &why),
                 Step::Record(agent, end) => self.record_end(&agent, &end)?,
+                Step::Again(index) => {
+                    let after = self.start_again(index)?;
+                    self.steps.push_back(after);
+                }
+                Step::Asked(ask, answers) => self.answer_ask(ask, answers),
+                Step::Line(event) => self.on_line(event),
+                Step::Errand(errand) => self.errand_done(errand),
+                Step::Room(index) => self.post.has_room(index, true),
                 Step::Over => return self.over(),
             }
         }
@@ -232,6 +283,7 @@ impl Duty {
 
     async fn next_step(&mut self) -> Step {
         let deadline = self.life.deadline(Utc::now()).min(self.next_measure);
+        let deadline = self.post_due_at().map_or(deadline, |at| deadline.min(at));
         // What is due comes before what happened: an agent that never stops writing must not outlive its time.
         if std::time::Instant::now() >= deadline {
             return self.due();
@@ -244,6 +296,7 @@ impl Duty {
 
     fn due(&mut self) -> Step {
         self.measure_homes();
+        self.post.due(std::time::Instant::now());
         let step = self.life.overdue(Utc::now());
         if matches!(step, Step::Close { reason: CloseReason::Expired, .. }) && self.was_extended() { Step::Wait } else { step }
     }
@@ -344,6 +397,7 @@ impl Duty {
             let _ = asker.send(Answer::Closing);
             self.life.waiters.push(asker);
         }
+        self.post.closing();
         Ok(matches!(self.life.closing(grace), Step::Over))
     }
 

@@ -9,6 +9,10 @@
 //! [`Life`] decides; [`super::watch`] reads; the registry is opened for each transition and closed again,
 //! so that a warden that only waits holds little memory.
 
+mod again;
+mod due;
+mod ends;
+
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -17,8 +21,12 @@ use std::{
 use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 
+pub use again::Again;
+pub use ends::{describe, is_well};
+
 use super::{
     child::{AgentRun, Child, Stage},
+    post::{Errand, LineEvent},
     spec::{Answer, Ask},
     watch::{Event, Packet},
 };
@@ -76,8 +84,31 @@ pub enum Step {
     Joined(usize),
     /// An invited agent's child did not become ready, and is gone.
     NotJoined(usize, String),
+    /// A host of agents that live by events died, and its pause is over: start it again, then call [`Life::revived`].
+    Again(usize),
+    /// Somebody wants something of the post office.
+    Asked(Ask, mpsc::UnboundedSender<Answer>),
+    /// Something happened on a member's own connection.
+    Line(LineEvent),
+    /// Something that the post office ordered is done.
+    Errand(Errand),
+    /// A child has room for packets again.
+    Room(usize),
     /// Nothing lives any more: record how the cell ended.
     Over,
+}
+
+/// What the post office must hear, in the order in which it happened, before the step that came of it is taken.
+#[derive(Debug)]
+pub enum News {
+    /// An agent that lives by events has started.
+    Ready(AgentName),
+    /// A child said something that concerns the post office alone.
+    Said(usize, FromChild),
+    /// A host ended.
+    HostEnded(usize, End),
+    /// The run of an agent that lives by events is over.
+    Over(AgentName),
 }
 
 /// The life of one cell.
@@ -95,13 +126,15 @@ pub struct Life {
     pub killed: u32,
     /// Invited agents' children that are not ready yet, and until when they may take.
     joining: Vec<(usize, Instant)>,
+    /// What the post office has not heard yet.
+    pub news: Vec<News>,
 }
 
 impl Life {
     /// A life whose children were just started.
     pub fn new(children: Vec<Child>, ready_within: Duration) -> Self {
         let phase = Phase::Starting { until: Instant::now() + ready_within };
-        Self { children, phase, waiters: Vec::new(), expires_at: None, timeout: None, killed: 0, joining: Vec::new() }
+        Self { children, phase, waiters: Vec::new(), expires_at: None, timeout: None, killed: 0, joining: Vec::new(), news: Vec::new() }
     }
 
     /// The run of every agent that belongs to the cell.
@@ -123,6 +156,13 @@ impl Life {
             Event::Exited(index) => self.exited(index),
             Event::Request(request) => self.request(request.ask, request.answers),
             Event::Signal => self.signal(),
+            Event::Room(index) => Step::Room(index),
+            Event::Deaf(index) => {
+                self.children[index].kill();
+                Step::Wait
+            }
+            Event::Errand(errand) => Step::Errand(errand),
+            Event::Line(event) => Step::Line(event),
         }
     }
 
@@ -163,6 +203,9 @@ impl Life {
             FromChild::Ready { .. } => {
                 if matches!(run.stage, Stage::Starting) {
                     run.stage = Stage::Running;
+                    if run.by_events {
+                        self.news.push(News::Ready(agent));
+                    }
                 }
                 if let Some(at) = self.joining.iter().position(|(joining, _)| *joining == index) {
                     self.joining.remove(at);
@@ -171,21 +214,22 @@ impl Life {
             }
             FromChild::Refused { message, .. } => {
                 run.refusal.get_or_insert(message);
-                run.end(End::Exited { code: 1 });
-                return self.did_not_start(index);
+                return self.run_ended(index, agent, End::Exited { code: 1 }, false);
             }
             FromChild::Ended { end, .. } => {
                 let started = matches!(run.stage, Stage::Running);
                 if !started {
                     run.refusal.get_or_insert_with(|| format!("it ended before it was ready: {}", describe(&end)));
                 }
-                run.end(end.clone());
-                if !started {
-                    return self.did_not_start(index);
-                }
-                return self.after_end(agent, end);
+                return self.run_ended(index, agent, end, started);
             }
-            FromChild::Call { .. } | FromChild::EventOver { .. } | FromChild::Idle { .. } => return self.garbled(index),
+            said @ (FromChild::Call { .. } | FromChild::EventOver { .. } | FromChild::Idle { .. }) => {
+                if !run.by_events {
+                    return self.garbled(index);
+                }
+                self.news.push(News::Said(index, said));
+                return Step::Wait;
+            }
             FromChild::Dropped { bytes, .. } => {
                 if let Some(log) = &mut run.log {
                     log.add_dropped(bytes);
@@ -193,6 +237,20 @@ impl Life {
             }
         }
         self.progress()
+    }
+
+    /// A run has ended by its child's word.
+    fn run_ended(&mut self, index: usize, agent: AgentName, end: End, started: bool) -> Step {
+        let child = &mut self.children[index];
+        let again = child.again.is_restart();
+        if let Some(run) = child.run(&agent) {
+            run.end(end.clone());
+            if run.by_events {
+                self.news.push(News::Over(agent.clone()));
+            }
+        }
+        // One that was started again belongs to a cell that goes on.
+        if started || again { self.after_end(agent, end) } else { self.did_not_start(index) }
     }
 
     /// An agent's run is over: says so where the cell goes on without it.
@@ -221,7 +279,8 @@ impl Life {
         index
     }
 
-    fn garbled(&mut self, index: usize) -> Step {
+    /// A child said what none says: it is not to be trusted further, nor started again.
+    pub fn garbled(&mut self, index: usize) -> Step {
         let child = &mut self.children[index];
         for run in &mut child.runs {
             run.decided.get_or_insert_with(|| End::Limit {
@@ -244,14 +303,21 @@ impl Life {
             let known: Vec<u32> = self.children.iter().filter(|child| !child.gone).map(|child| child.spawned.process.pid).collect();
             let _ = spawned::kill_orphans(&known, KILL_WITHIN);
         }
+        let is_paused = self.pause(index, &end);
         let child = &mut self.children[index];
+        if child.runs.iter().any(|run| run.by_events) {
+            self.news.push(News::HostEnded(index, end.clone()));
+        }
         let mut recorded = None;
-        for run in child.runs.iter_mut().filter(|run| !run.is_over()) {
+        for run in child.runs.iter_mut().filter(|run| !run.is_over() && !matches!(run.stage, Stage::Paused)) {
             if matches!(run.stage, Stage::Starting) && run.refusal.is_none() {
                 let words = run.log.as_ref().map(super::logs::Log::last_words).filter(|words| !words.is_empty());
                 run.refusal = Some(words.unwrap_or_else(|| format!("it ended before it was ready: {}", describe(&end))));
             }
             run.end(end.clone());
+            if run.by_events {
+                self.news.push(News::Over(run.agent.clone()));
+            }
             recorded = Some(run.agent.clone());
         }
         if let Some(at) = self.joining.iter().position(|(joining, _)| *joining == index) {
@@ -264,6 +330,7 @@ impl Life {
         }
         match recorded {
             Some(agent) => self.after_end(agent, end),
+            None if is_paused => Step::Wait,
             None => self.progress(),
         }
     }
@@ -309,6 +376,7 @@ impl Life {
 
     /// The cell is closing, durably: the agents are told.
     pub fn closing(&mut self, grace: Duration) -> Step {
+        self.end_paused();
         let kill_at = Instant::now() + grace;
         let kill_at = if let Phase::Closing { kill_at: earlier } = self.phase { kill_at.min(earlier) } else { kill_at };
         self.phase = Phase::Closing { kill_at };
@@ -317,7 +385,7 @@ impl Life {
         }
         let grace_ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
         for child in self.children.iter().filter(|child| child.is_running()) {
-            child.tell(&ToChild::Close { agent: None, grace_ms });
+            let _ = child.tell(&ToChild::Close { agent: None, grace_ms });
         }
         self.progress()
     }
@@ -333,10 +401,7 @@ impl Life {
             }
             Ask::End { by } => Step::Close { reason: CloseReason::Asked { by }, grace: Duration::ZERO, asker: Some(answers) },
             Ask::Start { by, plan } => Step::Start(plan, by, answers),
-            Ask::Mail | Ask::Await { .. } | Ask::Revoked { .. } => {
-                let _ = answers.send(Answer::Refused { message: "this cell's agents do not live by events".into() });
-                Step::Wait
-            }
+            ask @ (Ask::Mail | Ask::Await { .. } | Ask::Revoked { .. }) => Step::Asked(ask, answers),
         }
     }
 
@@ -357,62 +422,6 @@ impl Life {
         }
     }
 
-    /// When [`Life::overdue`] must be called at the latest.
-    pub fn deadline(&self, now: DateTime<Utc>) -> Instant {
-        // A wall clock may be set, and a machine may sleep: look again at least this often.
-        const LOOK_AGAIN: Duration = Duration::from_secs(30);
-        let instant = Instant::now();
-        let mut next = instant + LOOK_AGAIN;
-        match self.phase {
-            Phase::Starting { until } => next = next.min(until),
-            Phase::Closing { kill_at } => next = next.min(kill_at),
-            Phase::Running => {
-                if let Some(at) = self.expires_at {
-                    next = next.min(instant + (at - now).to_std().unwrap_or_default());
-                }
-                if let Some((at, _)) = self.timeout {
-                    next = next.min(at);
-                }
-            }
-        }
-        for (_, until) in &self.joining {
-            next = next.min(*until);
-        }
-        next
-    }
-
-    /// Does what is due. `still_expired` asks the registry whether the time to live was extended meanwhile.
-    pub fn overdue(&mut self, now: DateTime<Utc>) -> Step {
-        let instant = Instant::now();
-        for (index, until) in self.joining.iter_mut().filter(|(_, until)| instant >= *until) {
-            *until = instant + KILL_WITHIN;
-            let child = &mut self.children[*index];
-            for run in &mut child.runs {
-                run.refusal.get_or_insert_with(|| NOT_IN_TIME.to_owned());
-            }
-            child.kill();
-        }
-        match self.phase {
-            Phase::Starting { until } if instant >= until => {
-                self.phase = Phase::Starting { until: instant + KILL_WITHIN };
-                self.refuse_all(NOT_IN_TIME);
-                self.give_up_starting()
-            }
-            Phase::Running if self.timeout.is_some_and(|(at, _)| instant >= at) => {
-                let after = self.timeout.take().map_or(Duration::ZERO, |(_, after)| after);
-                let message = format!("it ran longer than {}", crate::policy::format_duration(after));
-                self.decide_all(&End::Limit { limit: "timeout".into(), message });
-                self.kill_all();
-                Step::Wait
-            }
-            Phase::Running if self.expires_at.is_some_and(|at| now >= at) => {
-                Step::Close { reason: CloseReason::Expired, grace: OWN_GRACE, asker: None }
-            }
-            Phase::Closing { kill_at } if instant >= kill_at => self.kill_now(),
-            Phase::Starting { .. } | Phase::Running | Phase::Closing { .. } => Step::Wait,
-        }
-    }
-
     /// Ends one agent for a limit that the warden itself watches.
     pub fn end_for_limit(&mut self, agent: &AgentName, limit: &str, message: String) {
         let Some(child) = self.children.iter_mut().find(|child| child.runs.iter().any(|run| run.agent == *agent)) else { return };
@@ -422,7 +431,7 @@ impl Life {
         if child.runs.len() == 1 {
             child.kill();
         } else {
-            child.tell(&ToChild::Close { agent: Some(agent.clone()), grace_ms: 0 });
+            let _ = child.tell(&ToChild::Close { agent: Some(agent.clone()), grace_ms: 0 });
         }
     }
 
@@ -459,24 +468,8 @@ impl Life {
     pub fn ends(&self) -> BTreeMap<AgentName, End> {
         let end = |run: &AgentRun| match &run.stage {
             Stage::Over(end) => Some((run.agent.clone(), end.clone())),
-            Stage::Starting | Stage::Running => None,
+            Stage::Starting | Stage::Running | Stage::Paused => None,
         };
         self.runs().filter_map(end).collect()
     }
-}
-
-/// How a run ended, as a phrase.
-pub fn describe(end: &End) -> String {
-    match end {
-        End::Exited { code: 0 } => "it ended well".to_owned(),
-        End::Exited { code } => format!("it exited with code {code}"),
-        End::Signalled { signal } => format!("it was ended by signal {signal}"),
-        End::Trapped { message } => format!("it trapped: {message}"),
-        End::Limit { limit, message } => format!("limit {limit}: {message}"),
-    }
-}
-
-/// Whether a run ended well: on its own, with code 0.
-pub const fn is_well(end: &End) -> bool {
-    matches!(end, End::Exited { code: 0 })
 }

@@ -7,6 +7,7 @@
 
 use std::{
     io::{self, Write},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -88,7 +89,7 @@ impl Bucket {
 /// The log of one agent.
 #[derive(Debug)]
 pub struct Log {
-    dir: Dir,
+    dir: Arc<Dir>,
     name: String,
     file: Option<File>,
     /// Bytes in the current file.
@@ -109,7 +110,7 @@ pub struct Log {
 
 impl Log {
     /// The log of `agent` in a cell's directory of logs; the file is created with its first line.
-    pub fn new(dir: Dir, agent: &AgentName, limit: ByteSize) -> Self {
+    pub fn new(dir: Arc<Dir>, agent: &AgentName, limit: ByteSize) -> Self {
         let most = (limit.bytes() / 2).max(1);
         let name = format!("{agent}.log");
         Self {
@@ -257,7 +258,7 @@ mod tests {
         let temp = tempfile::tempdir().expect("a directory");
         let dir = Dir::open_ambient_dir(temp.path(), cap_std::ambient_authority()).expect("opened");
         let limit = ByteSize::new(limit).expect("not zero");
-        let log = Log::new(dir, &"scribe".parse().expect("a name"), limit);
+        let log = Log::new(Arc::new(dir), &"scribe".parse().expect("a name"), limit);
         (temp, log)
     }
 

@@ -12,7 +12,7 @@ use super::{
     spec::{AgentPlan, WardenSpec},
 };
 use crate::{
-    backend::{Launch, Program, Stdio, process, wasm},
+    backend::{Launch, Program, Stdio, WasmForm, process, wasm},
     cell::AgentName,
     failpoint::{self, Point},
     home::{CellDir, Lease, Place, Root},
@@ -35,6 +35,8 @@ pub struct Made {
     pub listener: UnixListener,
     /// What namespaces a process agent can have.
     pub namespaces: NamespaceSupport,
+    /// Whether its process agents take part in its talk: not those of a throwaway or a bare cell.
+    pub speaks: bool,
 }
 
 /// The first life of every cell.
@@ -62,7 +64,7 @@ pub fn make(spec: &WardenSpec) -> Result<Made, WardenError> {
     }
     failpoint::hit(Point::WardenHome);
     let listener = dir.run().and_then(control::bind).map_err(WardenError::Control)?;
-    Ok(Made { root, dir, _lease: lease, listener, namespaces })
+    Ok(Made { root, dir, _lease: lease, listener, namespaces, speaks: spec.homes && !spec.throwaway })
 }
 
 /// The place of an agent's home, which a spec names by its path.
@@ -88,7 +90,8 @@ pub fn furnish(dir: &CellDir, plan: &AgentPlan) -> Result<(), WardenError> {
 /// # Errors
 /// A child that cannot be started; those that were are ended by dropping them.
 pub fn start(made: &Made, plans: &[AgentPlan], joined: bool) -> Result<Vec<Child>, WardenError> {
-    let logs = made.dir.logs().map_err(WardenError::Control)?;
+    // One descriptor for all: a cell may have a thousand agents.
+    let logs = Arc::new(made.dir.logs().map_err(WardenError::Control)?);
     let mut children = Vec::new();
     let mut compiled = Vec::new();
     for plan in plans {
@@ -97,16 +100,16 @@ pub fn start(made: &Made, plans: &[AgentPlan], joined: bool) -> Result<Vec<Child
                 // Where the machine gives no group, the agent is limited process by process, and its report says so.
                 let cgroup = Cgroup::create(made.dir.id(), &plan.launch.agent, &plan.launch.policy.limits).ok().map(Arc::new);
                 let launch = seen_from(&plan.launch, &made.namespaces);
-                let options = process::ProcessOptions { namespaces: made.namespaces.clone(), cgroup: cgroup.clone() };
+                let options = process::ProcessOptions { namespaces: made.namespaces.clone(), cgroup: cgroup.clone(), speaks: made.speaks };
                 let spawned = process::spawn(&launch, &options)?;
-                children.push(Child::new(spawned, vec![run_of(&plan.launch, &logs)?], joined, cgroup));
+                children.push(Child::new(spawned, vec![run_of(&plan.launch, &logs)], joined, cgroup));
             }
             Program::Compiled { .. } => compiled.push(plan.launch.clone()),
         }
     }
     if !compiled.is_empty() {
         let spawned = wasm::spawn(&compiled, made.root.cache())?;
-        let runs = compiled.iter().map(|launch| run_of(launch, &logs)).collect::<Result<_, _>>()?;
+        let runs = compiled.iter().map(|launch| run_of(launch, &logs)).collect();
         children.push(Child::new(spawned, runs, joined, None));
     }
     Ok(children)
@@ -124,14 +127,20 @@ fn seen_from(launch: &Launch, namespaces: &NamespaceSupport) -> Launch {
     launch
 }
 
-fn run_of(launch: &Launch, logs: &Dir) -> Result<AgentRun, WardenError> {
+/// Whether an agent is given events.
+pub const fn lives_by_events(launch: &Launch) -> bool {
+    matches!(launch.program, Program::Compiled { form: WasmForm::Agent, .. })
+}
+
+fn run_of(launch: &Launch, logs: &Arc<Dir>) -> AgentRun {
     let log = match launch.stdio {
-        Stdio::Captured => Some(Log::new(logs.try_clone().map_err(WardenError::Control)?, &launch.agent, launch.policy.limits.log)),
+        Stdio::Captured => Some(Log::new(logs.clone(), &launch.agent, launch.policy.limits.log)),
         Stdio::Inherited => None,
     };
-    Ok(AgentRun {
+    AgentRun {
         agent: launch.agent.clone(),
         stage: Stage::Starting,
+        by_events: lives_by_events(launch),
         program: launch.program.phrase(),
         policy: launch.policy.clone(),
         report: Report::new(),
@@ -139,5 +148,5 @@ fn run_of(launch: &Launch, logs: &Dir) -> Result<AgentRun, WardenError> {
         home: launch.home.clone(),
         decided: None,
         refusal: None,
-    })
+    }
 }

@@ -10,9 +10,11 @@
 //!
 //! - [`spec`]: what it is told, and what it answers; [`control`]: how it is asked for something later.
 //! - [`watch`] turns descriptors into events; [`life`] decides what follows; [`duty`] carries it out.
+//! - [`post`]: messages between members, and what they ask of their cell.
 //! - [`logs`]: what the agents write, bounded and made harmless.
 //!
-//! It runs no guest code, is one thread (and one parked thread for each process agent), and opens the registry only for a transition.
+//! It runs no guest code, is one thread (and one parked thread for each process agent), and opens the registry only for a transition, and
+//! while there is mail.
 
 mod child;
 mod control;
@@ -20,8 +22,11 @@ mod duty;
 mod life;
 mod logs;
 mod make;
+mod members;
+mod post;
 mod spec;
 mod watch;
+mod writer;
 
 use std::{
     io::{self, Write},

@@ -9,7 +9,11 @@ use tokio::{
     sync::mpsc,
 };
 
-use super::{control::Request, logs::Stream};
+use super::{
+    control::Request,
+    logs::Stream,
+    post::{Errand, LineEvent},
+};
 use crate::backend::{
     protocol::{self, FromChild, PACKET_MOST_BYTES},
     spawned::Spawned,
@@ -47,6 +51,14 @@ pub enum Event {
     Exited(usize),
     /// Somebody asked for something.
     Request(Request),
+    /// A child that had no room for another packet has taken what waited for it.
+    Room(usize),
+    /// A child does not take packets.
+    Deaf(usize),
+    /// Something that was done beside the event loop is done.
+    Errand(Errand),
+    /// A member's own connection: opened, closed, or used.
+    Line(LineEvent),
     /// The warden was told to end: SIGTERM or SIGINT.
     Signal,
 }
@@ -119,6 +131,11 @@ impl Watch {
             let _ = sender.send(Event::Exited(index)).await;
         });
         Ok(())
+    }
+
+    /// The way in for tasks that read on their own, such as those of members' sockets. It is bounded: who floods waits.
+    pub fn sender(&self) -> mpsc::Sender<Event> {
+        self.sender.clone()
     }
 
     /// Watches the control socket's requests.

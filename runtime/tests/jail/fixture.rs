@@ -3,8 +3,12 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
-    io::Read,
-    os::{fd::OwnedFd, unix::fs::PermissionsExt},
+    io::{IoSliceMut, Read, Write},
+    mem::MaybeUninit,
+    os::{
+        fd::OwnedFd,
+        unix::{fs::PermissionsExt, net::UnixStream},
+    },
     path::{Path, PathBuf},
     sync::OnceLock,
     time::Duration,
@@ -22,6 +26,7 @@ use lazarus::{
     jail::namespaces::{NamespaceSupport, prepare_warden},
     policy::{Access, Mount, Policy, Report},
 };
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
 /// How long anything may take on a busy machine.
 pub const LONG: Duration = Duration::from_secs(30);
@@ -61,6 +66,7 @@ pub struct World {
     pub policy: Policy,
     pub role: Role,
     pub env: Vec<(String, String)>,
+    pub speaks: bool,
 }
 
 /// How an agent's life went.
@@ -86,7 +92,7 @@ impl World {
         let mount = Mount { host: program(), guest: program().display().to_string().try_into().unwrap(), access: Access::Ro };
         let policy = Policy { mounts: vec![mount], ..Policy::default() };
         let env = vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned()), ("GRANTED".to_owned(), "yes".to_owned())];
-        Self { dir, namespaces: namespaces(), policy, role: Role::Executor, env }
+        Self { dir, namespaces: namespaces(), policy, role: Role::Executor, env, speaks: false }
     }
 
     pub fn path(&self, below: &str) -> String {
@@ -114,7 +120,7 @@ impl World {
     }
 
     pub fn options(&self) -> ProcessOptions {
-        ProcessOptions { namespaces: self.namespaces.clone(), cgroup: None }
+        ProcessOptions { namespaces: self.namespaces.clone(), cgroup: None, speaks: self.speaks }
     }
 
     pub fn spawn(&self, argv: &[&str]) -> Spawned {
@@ -154,11 +160,35 @@ fn drain(stream: Option<OwnedFd>) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
+/// The next connection that comes through a hatch; `None` where the reaper is gone.
+pub fn next_connection(hatch: &OwnedFd) -> Option<UnixStream> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut byte = [0; 1];
+    recvmsg(hatch, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC).unwrap();
+    ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next().map(UnixStream::from),
+        _ => None,
+    })
+}
+
+/// A cell that says the same to everyone who connects, once they have said something.
+fn answer_all(hatch: &OwnedFd) {
+    while let Some(mut stream) = next_connection(hatch) {
+        let mut said = [0; 16];
+        let read = stream.read(&mut said).unwrap();
+        if read > 0 {
+            let _ = stream.write_all(b"the cell\n");
+        }
+    }
+}
+
 /// Follows an agent to its end.
 pub fn live(mut spawned: Spawned) -> Life {
     let (stdout, stderr) = (spawned.stdout.take(), spawned.stderr.take());
     let stdout = std::thread::spawn(|| drain(stdout));
     let stderr = std::thread::spawn(|| drain(stderr));
+    let hatch = spawned.hatch.take().map(|hatch| std::thread::spawn(move || answer_all(&hatch)));
     let mut life =
         Life { report: None, ready: false, refused: None, end: None, said: BTreeMap::new(), stdout: String::new(), stderr: String::new() };
     while let Received::Message(message) = receive_message(&spawned.socket, Waiting::Block).unwrap() {
@@ -173,6 +203,9 @@ pub fn live(mut spawned: Spawned) -> Life {
         }
     }
     assert!(spawned.reap(LONG).unwrap().is_some(), "the reaper ends when it has said so");
+    if let Some(hatch) = hatch {
+        hatch.join().unwrap();
+    }
     (life.stdout, life.stderr) = (stdout.join().unwrap(), stderr.join().unwrap());
     life.said = life.stdout.lines().filter_map(|line| line.rsplit_once(" = ")).map(|(a, b)| (a.to_owned(), b.to_owned())).collect();
     life

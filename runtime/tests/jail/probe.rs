@@ -2,14 +2,18 @@
 
 use std::{
     fs,
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Read, Write},
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixStream},
+    },
     path::Path,
     process::ExitCode,
 };
 
 use rustix::{
     fs::{CWD, Mode, OFlags, openat},
-    net::{AddressFamily, SocketType},
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
     process::{Pid, Signal},
 };
 
@@ -135,14 +139,22 @@ fn tokio_works() -> String {
 fn syscall(verb: &str, rest: &str) -> io::Result<String> {
     match verb {
         "socket" => {
+            let kind = match rest {
+                "unix-stream" => SocketType::STREAM,
+                "unix-seqpacket" => SocketType::SEQPACKET,
+                _ => SocketType::DGRAM,
+            };
             let family = match rest {
                 "inet" => AddressFamily::INET,
                 "inet6" => AddressFamily::INET6,
                 "netlink" => AddressFamily::NETLINK,
                 _ => AddressFamily::UNIX,
             };
-            done(rustix::net::socket(family, SocketType::DGRAM, None))
+            done(rustix::net::socket(family, kind, None))
         }
+        "connect" => connect(rest),
+        "connect-raw" => connect_raw(rest),
+        "bind" => done(bind(rest)),
         "socketpair" => {
             let kind = if rest == "dgram" { SocketType::DGRAM } else { SocketType::STREAM };
             done(rustix::net::socketpair(AddressFamily::UNIX, kind, rustix::net::SocketFlags::CLOEXEC, None))
@@ -164,6 +176,36 @@ fn syscall(verb: &str, rest: &str) -> io::Result<String> {
         "raw" => raw(rest),
         _ => panic!("no such operation: {verb}"),
     }
+}
+
+/// Connects to a path, says something, and returns what is answered.
+fn connect(path: &str) -> io::Result<String> {
+    let stream = match path.strip_prefix('@') {
+        Some(name) => {
+            let address = SocketAddr::from_abstract_name(name)?;
+            UnixStream::connect_addr(&address)?
+        }
+        None => UnixStream::connect(path)?,
+    };
+    (&stream).write_all(b"hello")?;
+    let mut said = [0; 64];
+    let read = (&stream).read(&mut said)?;
+    Ok(String::from_utf8_lossy(&said[..read]).trim().to_owned())
+}
+
+/// Connects a socket that does not wait and survives an exec, and returns whether it still is so.
+fn connect_raw(path: &str) -> io::Result<String> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::NONBLOCK, None)?;
+    rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
+    let flags = rustix::fs::fcntl_getfl(&socket)?;
+    let kept = flags.contains(OFlags::NONBLOCK) && rustix::io::fcntl_getfd(&socket)?.is_empty();
+    let again = rustix::net::connect(&socket, &SocketAddrUnix::new("/elsewhere")?);
+    Ok(format!("{kept} {}", again.is_err()))
+}
+
+fn bind(path: &str) -> io::Result<()> {
+    let socket = rustix::net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+    Ok(rustix::net::bind(&socket, &SocketAddrUnix::new(path)?)?)
 }
 
 /// Allocates and touches memory.

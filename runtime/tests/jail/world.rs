@@ -127,7 +127,7 @@ fn control_groups() {
             return;
         }
     };
-    let options = ProcessOptions { namespaces: namespaces(), cgroup: Some(std::sync::Arc::clone(&group)) };
+    let options = ProcessOptions { namespaces: namespaces(), cgroup: Some(std::sync::Arc::clone(&group)), speaks: false };
     let exe = program().display().to_string();
     let run = |operation: &str| live(spawn(&world.launch(&[&exe, "probe", operation]), &options).unwrap());
     let life = run("forks:4");

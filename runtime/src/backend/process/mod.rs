@@ -11,7 +11,10 @@
 //! between a fork and an exec. In a pid namespace the reaper is process 1: when it ends, the kernel ends all others in it.
 //! Where the machine gives no namespaces, it is a *subreaper*: whatever the agent starts stays its descendant, and is found
 //! and killed before it ends.
+//!
+//! An agent that takes part in its cell's talk connects to an address that leads to its warden and nowhere else: see [`connect`].
 
+mod connect;
 mod plan;
 mod reaper;
 mod sources;

@@ -1,11 +1,16 @@
 //! From a launch to what a reaper is told.
 
-use std::{fs, os::unix::fs::MetadataExt, path::PathBuf};
+use std::{
+    fs,
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    path::PathBuf,
+};
 
 use rustix::process::{getgid, getuid};
 
 use super::{
     SpawnError,
+    connect::CELL_SOCKET,
     sources::{self, NoNamespace},
     spec::{Held, Place, Spec, View},
 };
@@ -14,8 +19,17 @@ use crate::{
     jail::cgroup::Cgroup,
 };
 
+/// What an agent is given beyond what its launch says.
+pub(super) struct Given<'a> {
+    /// Its control groups.
+    pub cgroup: Option<&'a Cgroup>,
+    /// Its reaper's end of the hatch.
+    pub hatch: Option<OwnedFd>,
+}
+
 /// Opens what was granted, adds it to the handoff, and describes it.
-pub(super) fn plan(launch: &Launch, none: NoNamespace<'_>, cgroup: Option<&Cgroup>, handoff: &mut Handoff) -> Result<Spec, SpawnError> {
+pub(super) fn plan(launch: &Launch, none: NoNamespace<'_>, given: Given<'_>, handoff: &mut Handoff) -> Result<Spec, SpawnError> {
+    let Given { cgroup, hatch } = given;
     let Program::Command { argv } = &launch.program else {
         return Err(SpawnError::NotACommand);
     };
@@ -29,6 +43,13 @@ pub(super) fn plan(launch: &Launch, none: NoNamespace<'_>, cgroup: Option<&Cgrou
     for door in cgroup.map(Cgroup::doors).transpose().map_err(SpawnError::Handoff)?.unwrap_or_default() {
         control_groups.push(handoff.pass(door).map_err(SpawnError::Handoff)?);
     }
+    let mut env = launch.env.clone();
+    if hatch.is_some() {
+        env.push(("LAZARUS_SOCKET".to_owned(), CELL_SOCKET.to_owned()));
+    }
+    if let Some(directory) = sources.client {
+        lead_to(&mut env, &directory);
+    }
     let view = match none {
         Some(because) => View::Shared { because: because.to_owned() },
         None => View::Own { links: links(sources.links), texts: texts(launch) },
@@ -36,7 +57,7 @@ pub(super) fn plan(launch: &Launch, none: NoNamespace<'_>, cgroup: Option<&Cgrou
     Ok(Spec {
         agent: launch.agent.clone(),
         argv: argv.clone(),
-        env: launch.env.clone(),
+        env,
         home: launch.home.clone(),
         limits: launch.policy.limits.clone(),
         accept_degraded: launch.policy.accept_degraded,
@@ -44,8 +65,17 @@ pub(super) fn plan(launch: &Launch, none: NoNamespace<'_>, cgroup: Option<&Cgrou
         view,
         places,
         control_groups,
+        hatch: hatch.map(|hatch| handoff.pass(hatch)).transpose().map_err(SpawnError::Handoff)?,
         held: cgroup.map_or_else(Held::default, |group| Held { memory: group.holds_memory(), processes: group.holds_processes() }),
     })
+}
+
+/// Has programs looked for in one more directory, after all others: what it holds replaces nothing of the agent's own.
+fn lead_to(env: &mut [(String, String)], directory: &str) {
+    if let Some((_, path)) = env.iter_mut().rfind(|(name, _)| name == "PATH") {
+        path.push(':');
+        path.push_str(directory);
+    }
 }
 
 /// Links of the machine, and those that programs expect in `/dev`.

@@ -17,6 +17,7 @@ use rustix::{
 };
 
 use super::{
+    connect,
     spec::{Held, Place, Spec, Use, View},
     start::{self, StartError},
 };
@@ -27,12 +28,16 @@ use crate::{
         protocol::{End, FromChild, ToChild},
         spawned::kill_own,
     },
-    jail::{Bind, BindKind, FileRule, Jail, JailError, JailLimits, NewRoot, Profile, Reach, liveness::PidFd},
+    jail::{
+        Bind, BindKind, FileRule, Jail, JailError, JailLimits, NewRoot, Profile, Reach, hold_connects, liveness::PidFd, refuse_connects,
+    },
     policy::{Enforcer, Limits, Report},
 };
 
 /// What the reaper exits with when it could not do its work; an agent's own end is told over the socket instead.
 const FAILED: u8 = 125;
+/// What is promised of an agent that takes part in its cell's talk.
+const SPEAKS: &str = "connects to its cell, as itself and as nobody else";
 /// How long descendants have to end after they were killed.
 const KILL_WAIT: Duration = Duration::from_secs(10);
 
@@ -129,11 +134,15 @@ fn bring_up(spec: Spec, socket: &OwnedFd) -> Result<MainProcess, ReaperError> {
     let mut report = Report::new();
     report.full(Enforcer::Kernel, "sees no variable but those that it was granted");
     join_control_groups(&spec, &mut report)?;
+    let hatch = spec.hatch.map(handoff::take).transpose()?;
     let mut jail = Jail::new(Profile::Process)
         .limits(limits(&spec.limits, spec.held, spec.processes_of_others))
         .accept_degraded(spec.accept_degraded)
         .tied_to(socket)
         .map_err(step("watch the message socket"))?;
+    if hatch.is_some() {
+        jail = jail.speaks();
+    }
     let places = spec.places;
     let mut inner = None;
     match spec.view {
@@ -158,12 +167,33 @@ fn bring_up(spec: Spec, socket: &OwnedFd) -> Result<MainProcess, ReaperError> {
         }
     }
     report.append(jail.apply()?);
+    if let Some(hatch) = hatch {
+        lead_connections(hatch, &mut report)?;
+    }
     tell(socket, &FromChild::Report { agent: spec.agent, report });
     let started = start::start(&spec.argv, spec.env, spec.home.as_deref(), inner)?;
     let null = std::fs::File::options().read(true).write(true).open("/dev/null").map_err(step("open /dev/null"))?;
     // The agent's streams are the agent's alone: whoever reads them sees them end when it closes them.
     dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null)).map_err(step("let go of the streams"))?;
     Ok(MainProcess { pid: started.pid, handle: started.handle })
+}
+
+/// Decides, from now on, about every connection of the agent that is started later. Where the machine does not give that, nothing
+/// else would keep them in the cell: they are all refused then.
+fn lead_connections(hatch: OwnedFd, report: &mut Report) -> Result<(), ReaperError> {
+    let held = connect::is_possible().and_then(|()| hold_connects());
+    let listener = match held {
+        Ok(listener) => listener,
+        Err(error) => {
+            refuse_connects()?;
+            report.partial(Enforcer::Seccomp, SPEAKS, format!("this machine lets nobody decide where it connects to ({error})"));
+            return Ok(());
+        }
+    };
+    let lead = move || connect::lead(&listener, &hatch);
+    thread::Builder::new().spawn(lead).map_err(step("start the thread that leads the agent's connections"))?;
+    report.full(Enforcer::Seccomp, SPEAKS);
+    Ok(())
 }
 
 fn bind(place: Place) -> Result<Bind, HandoffError> {

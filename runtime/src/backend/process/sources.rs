@@ -34,6 +34,12 @@ pub const READ_BY_DEFAULT: [&str; 14] = [
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 /// Where a team's members see what they share, in a root of their own.
 const SHARED: &str = "/shared";
+/// Where an agent that was granted the client sees this program, in a root of its own.
+const CLIENT_DIRECTORY: &str = "/run/lazarus/bin";
+/// The client's name there.
+const CLIENT: &str = "lazarus";
+/// This very program, also when its file was replaced since it was started.
+const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// An opened place, and where the agent will see it.
 #[derive(Debug)]
@@ -49,6 +55,8 @@ pub(super) struct Sources {
     pub places: Vec<Source>,
     /// Symbolic links of the machine into what is granted: path and text.
     pub links: Vec<(PathBuf, PathBuf)>,
+    /// Where the agent finds the client, if it was granted.
+    pub client: Option<String>,
 }
 
 /// Why there is no mount namespace; `None` where there is one.
@@ -72,6 +80,9 @@ pub(super) fn open(launch: &Launch, none: NoNamespace<'_>) -> Result<Sources, Sp
         sources.push(own_directory(shared)?, target, usage);
     }
     sources.mounts(launch, none)?;
+    if launch.policy.client {
+        sources.client(none)?;
+    }
     for device in DEVICES {
         let path = Path::new(device);
         sources.push(place(path, OFlags::empty(), |kind| kind == FileType::CharacterDevice)?, path, Use::Device);
@@ -107,6 +118,20 @@ impl Sources {
         for (path, resolved) in trees {
             self.push(place(&resolved, OFlags::NOFOLLOW, is_plain)?, path, Use::Read);
         }
+        Ok(())
+    }
+
+    /// This program, for reading and executing: where it is on the machine, or in a root of the agent's own.
+    fn client(&mut self, none: NoNamespace<'_>) -> Result<(), SpawnError> {
+        let own = Path::new(OWN_PROGRAM);
+        let opened = place(own, OFlags::empty(), |kind| kind == FileType::RegularFile)?;
+        let target = if none.is_some() {
+            fs::read_link(own).map_err(|source| SpawnError::Open { path: own.to_owned(), source })?
+        } else {
+            Path::new(CLIENT_DIRECTORY).join(CLIENT)
+        };
+        self.client = target.parent().map(|directory| directory.to_string_lossy().into_owned());
+        self.push(opened, &target, Use::Read);
         Ok(())
     }
 

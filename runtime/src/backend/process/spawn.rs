@@ -8,7 +8,10 @@ use std::{
     sync::Arc,
 };
 
-use super::{SUBCOMMAND, plan::plan};
+use super::{
+    SUBCOMMAND,
+    plan::{Given, plan},
+};
 use crate::{
     backend::{
         Launch, Stdio,
@@ -64,12 +67,16 @@ pub struct ProcessOptions {
     pub namespaces: NamespaceSupport,
     /// Control groups for this agent, where they could be had.
     pub cgroup: Option<Arc<Cgroup>>,
+    /// Whether the agent takes part in its cell's talk: it then has an address to connect to, and [`Spawned::hatch`] is where its
+    /// connections arrive.
+    pub speaks: bool,
 }
 
 /// A reaper that was just started.
 struct Born {
     child: Child,
     socket: OwnedFd,
+    hatch: Option<OwnedFd>,
     containment: Containment,
 }
 
@@ -111,12 +118,12 @@ impl From<io::Error> for Failure {
 }
 
 fn raise(launch: &Launch, options: &ProcessOptions, none: Option<String>) -> Result<Outcome, SpawnError> {
-    let (launch, cgroup) = (launch.clone(), options.cgroup.clone());
+    let (launch, cgroup, speaks) = (launch.clone(), options.cgroup.clone(), options.speaks);
     let raised = Nursery::raise(move || {
         if none.is_none() {
             namespaces::enter().map_err(|error| Failure::Namespaces(format!("make namespaces for the agent: {error}")))?;
         }
-        birth(&launch, none.as_deref(), cgroup.as_deref()).map_err(Failure::Spawn)
+        birth(&launch, none.as_deref(), cgroup.as_deref(), speaks).map_err(Failure::Spawn)
     });
     match raised {
         Ok((nursery, born)) => Ok(Outcome::Born(nursery, born)),
@@ -126,10 +133,14 @@ fn raise(launch: &Launch, options: &ProcessOptions, none: Option<String>) -> Res
 }
 
 /// Starts the reaper; in the nursery thread.
-fn birth(launch: &Launch, none: Option<&str>, cgroup: Option<&Cgroup>) -> Result<Born, SpawnError> {
+fn birth(launch: &Launch, none: Option<&str>, cgroup: Option<&Cgroup>, speaks: bool) -> Result<Born, SpawnError> {
     let (ours, theirs) = packets::pair().map_err(SpawnError::Handoff)?;
     let mut handoff = Handoff::new(theirs).map_err(SpawnError::Handoff)?;
-    let spec = plan(launch, none, cgroup, &mut handoff)?;
+    let (hatch, agents_end) = match speaks.then(packets::pair).transpose().map_err(SpawnError::Handoff)? {
+        Some((hatch, agents_end)) => (Some(hatch), Some(agents_end)),
+        None => (None, None),
+    };
+    let spec = plan(launch, none, Given { cgroup, hatch: agents_end }, &mut handoff)?;
     let child = handoff.spawn(SUBCOMMAND, &spec, |command| {
         match launch.stdio {
             Stdio::Captured => command.stdin(ChildStdio::null()).stdout(ChildStdio::piped()).stderr(ChildStdio::piped()),
@@ -137,11 +148,13 @@ fn birth(launch: &Launch, none: Option<&str>, cgroup: Option<&Cgroup>) -> Result
         };
     })?;
     let containment = if none.is_some() { Containment::Subreaper } else { Containment::PidNamespace };
-    Ok(Born { child, socket: ours, containment })
+    Ok(Born { child, socket: ours, hatch, containment })
 }
 
 fn adopt(launch: &Launch, nursery: Nursery, born: Born) -> Result<Spawned, SpawnError> {
-    Ok(Spawned::adopt(born.child, nursery, born.containment, vec![launch.agent.clone()], born.socket)?)
+    let mut spawned = Spawned::adopt(born.child, nursery, born.containment, vec![launch.agent.clone()], born.socket)?;
+    spawned.hatch = born.hatch;
+    Ok(spawned)
 }
 
 /// The agent's own pid, once it is ready. Children are listed in the order in which they came; what was orphaned came later.

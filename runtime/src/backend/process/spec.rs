@@ -55,6 +55,8 @@ pub(super) struct Spec {
     pub control_groups: Vec<RawFd>,
     /// Which limits those hold.
     pub held: Held,
+    /// Where the agent's connections to its cell are sent; `None` where it has no part in its cell's talk.
+    pub hatch: Option<RawFd>,
 }
 
 /// The limits that control groups hold.

@@ -37,9 +37,9 @@ const fn errno(number: i32) -> SeccompAction {
 }
 
 /// Confines the calling thread to a profile. A process in namespaces of its own has its own shared memory and queues.
-pub(super) fn apply(profile: Profile, own_namespaces: bool, report: &mut Report) -> Result<(), JailError> {
+pub(super) fn apply(profile: Profile, own_namespaces: bool, speaks: bool, report: &mut Report) -> Result<(), JailError> {
     let lists = match profile {
-        Profile::Process => process::lists(own_namespaces),
+        Profile::Process => process::lists(own_namespaces, speaks),
         Profile::WasmHost => host::lists(),
         Profile::Compiler => compiler::lists(),
     }
@@ -48,7 +48,9 @@ pub(super) fn apply(profile: Profile, own_namespaces: bool, report: &mut Report)
     for list in lists {
         compile(list).and_then(|program| install(&program)).map_err(JailError::Seccomp)?;
     }
-    report.full(Enforcer::Seccomp, "opens no socket to any network or service");
+    let sockets =
+        if speaks { "opens no socket to any network or service but its own cell" } else { "opens no socket to any network or service" };
+    report.full(Enforcer::Seccomp, sockets);
     let enforcer = if own_namespaces { Enforcer::Namespace } else { Enforcer::Seccomp };
     report.full(enforcer, "shares no memory and no message queue with other programs");
     match profile {
@@ -60,6 +62,24 @@ pub(super) fn apply(profile: Profile, own_namespaces: bool, report: &mut Report)
         Profile::Compiler => report.full(Enforcer::Seccomp, "makes only the system calls that a compiler needs; opens no file"),
     }
     Ok(())
+}
+
+/// Has every `connect(2)` of this thread, and of what it starts, held for whoever reads the returned descriptor: it decides where they
+/// lead. To be called by the one thread that starts an agent, after its jail was applied with [`super::Jail::speaks`].
+///
+/// # Errors
+/// What the kernel says: `EBUSY` where Lazarus itself runs in a sandbox that works like this.
+pub fn hold_connects() -> std::io::Result<std::os::fd::OwnedFd> {
+    crate::unchecked::hold_calls(process::HELD)
+}
+
+/// Refuses every `connect(2)` of this thread, and of what it starts: for where they cannot be held.
+///
+/// # Errors
+/// What the kernel says.
+pub fn refuse_connects() -> Result<(), JailError> {
+    let list = List { rules: rule::any_arguments(&[process::HELD]), on: errno(libc::EACCES), off: SeccompAction::Allow };
+    compile(list).and_then(|program| install(&program)).map_err(JailError::Seccomp)
 }
 
 fn compile(list: List) -> Result<BpfProgram, SeccompError> {

@@ -55,6 +55,8 @@ const SHARED_MEMORY: &[i64] = &[
 
 /// Whatever could bring a socket to life, or point one elsewhere. There is no network in a cell.
 const SOCKETS: &[i64] = &[libc::SYS_socket, libc::SYS_connect, libc::SYS_bind, libc::SYS_listen, libc::SYS_accept, libc::SYS_accept4];
+/// The system call that is held, and decided outside of the agent, where an agent speaks with its cell.
+pub(super) const HELD: libc::c_long = libc::SYS_connect;
 
 /// Puts a character into a terminal's input, or asks the console's own interpreter: both run commands as whoever watches the terminal.
 const TERMINAL_INJECTION: [u32; 2] = [0x5412, 0x541c]; // TIOCSTI, TIOCLINUX
@@ -62,7 +64,9 @@ const TERMINAL_INJECTION: [u32; 2] = [0x5412, 0x541c]; // TIOCSTI, TIOCLINUX
 /// Bits of a socket's type that name it; the others are flags.
 const SOCKET_TYPE_MASK: i32 = 0xf;
 
-pub(super) fn lists(own_namespaces: bool) -> Result<Vec<List>, SeccompError> {
+/// The lists of a process agent. One that speaks with its cell may make UNIX stream sockets; where they lead is decided by whoever holds
+/// its calls of [`HELD`], see [`super::hold_connects`].
+pub(super) fn lists(own_namespaces: bool, speaks: bool) -> Result<Vec<List>, SeccompError> {
     let not_there = any_arguments(&[libc::SYS_clone3, libc::SYS_openat2]);
     let mut dangerous = dangerous()?;
     if !own_namespaces {
@@ -72,7 +76,7 @@ pub(super) fn lists(own_namespaces: bool) -> Result<Vec<List>, SeccompError> {
         // Namespace flags of clone3, and the mode of openat2, are in memory, where no filter can look; libraries fall back.
         List { rules: not_there, on: errno(libc::ENOSYS), off: SeccompAction::Allow },
         // EACCES is what socket(2) documents for a socket that one may not make.
-        List { rules: sockets()?, on: errno(libc::EACCES), off: SeccompAction::Allow },
+        List { rules: sockets(speaks)?, on: errno(libc::EACCES), off: SeccompAction::Allow },
         List { rules: dangerous, on: errno(libc::EPERM), off: SeccompAction::Allow },
     ])
 }
@@ -131,8 +135,19 @@ fn set_id(rules: &mut Rules) -> Result<(), SeccompError> {
 
 /// Pairs of connected UNIX sockets stay, as pipes that go both ways: event loops need them. Not those of datagrams, which
 /// can be pointed at any path by `sendmsg` (`SOCK_RAW` is another name for them), where no filter can look.
-fn sockets() -> Result<Rules, SeccompError> {
+fn sockets(speaks: bool) -> Result<Rules, SeccompError> {
     let mut rules = any_arguments(SOCKETS);
+    if speaks {
+        let other_families = all(vec![differs(0, libc::AF_UNIX)?])?;
+        // The flags of a type are two bits outside of its mask.
+        let other_types = (0..=SOCKET_TYPE_MASK).filter(|kind| *kind != libc::SOCK_STREAM);
+        let mut refused = vec![other_families];
+        for kind in other_types {
+            refused.push(all(vec![masked(1, SOCKET_TYPE_MASK, kind)?])?);
+        }
+        rules.insert(libc::SYS_socket, refused);
+        rules.remove(&HELD);
+    }
     let datagrams = all(vec![masked(1, SOCKET_TYPE_MASK, libc::SOCK_DGRAM)?])?;
     let raw = all(vec![masked(1, SOCKET_TYPE_MASK, libc::SOCK_RAW)?])?;
     rules.insert(libc::SYS_socketpair, vec![all(vec![differs(0, libc::AF_UNIX)?])?, datagrams, raw]);

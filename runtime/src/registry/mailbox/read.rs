@@ -97,6 +97,20 @@ impl ReadRegistry {
         self.snapshot(|snapshot| all(snapshot, &sql, params![cell.as_str(), receiver], row::mail_row))
     }
 
+    /// Counts the messages that wait for a receiver, those that are with it included.
+    ///
+    /// # Errors
+    /// The registry cannot be read.
+    pub fn waiting_for(&self, cell: &CellId, receiver: &Identity) -> Result<u32, RegistryError> {
+        let cannot = RegistryError::while_doing("count messages");
+        let sql = "SELECT count(*) FROM messages WHERE cell_id = ?1 AND receiver = ?2 AND state = 'waiting'";
+        let receiver = columns::identity(receiver)?;
+        self.snapshot(|snapshot| {
+            let mut select = snapshot.prepare_cached(sql).map_err(cannot)?;
+            select.query_row(params![cell.as_str(), receiver], |row| row.get(0)).map_err(cannot)
+        })
+    }
+
     /// Counts the messages of a cell that are not handled.
     ///
     /// # Errors

@@ -28,6 +28,7 @@ impl Duty {
         match started.map(|mut children| children.pop()) {
             Ok(Some(child)) => {
                 let index = self.life.joining(child, self.spec.ready_within);
+                self.take_in(&invitation.plan, index);
                 self.invitations.insert(index, invitation);
                 if let Err(error) = self.watch_child(index) {
                     self.not_joined(index, &error.to_string());
@@ -76,6 +77,8 @@ impl Duty {
             Ok(record) => {
                 self.write_record(&record);
                 self.life.children[index].joined = true;
+                self.post.member_came();
+                self.guests.push(invitation.plan);
                 let _ = invitation.asker.send(Answer::Started { process });
             }
             Err(error) => {
