@@ -1,5 +1,6 @@
 //! The harness: the real `lazarus`, in a root of its own, with a cleared environment.
 
+pub mod built;
 pub mod conformance;
 pub mod guests;
 pub mod lab;

@@ -48,12 +48,17 @@ pub enum GuestToolchain {
 impl GuestToolchain {
     /// Lets a cargo command that names the target find it.
     pub fn apply(&self, cargo: &mut Command) {
+        if let Some(flags) = self.flags() {
+            cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
+        }
+    }
+
+    /// What the compiler needs to find the target, if anything, as `CARGO_ENCODED_RUSTFLAGS` has it: in the encoded form, since a path may
+    /// hold spaces. With `--target` it does not reach build scripts and macros.
+    pub fn flags(&self) -> Option<String> {
         match self {
-            Self::Installed => (),
-            // The encoded form, since a path may hold spaces. With `--target` it does not reach build scripts and macros.
-            Self::Private { sysroot } => {
-                cargo.env("CARGO_ENCODED_RUSTFLAGS", format!("--sysroot\u{1f}{}", sysroot.display()));
-            }
+            Self::Installed => None,
+            Self::Private { sysroot } => Some(format!("--sysroot\u{1f}{}", sysroot.display())),
         }
     }
 }

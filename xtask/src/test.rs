@@ -21,8 +21,12 @@ pub fn main(workspace: &Workspace, options: &Options) -> Result<()> {
     let toolchain = guest_toolchain::ensure(workspace, false)?;
     guests::build_native(workspace)?;
     guests::build_components(workspace, &toolchain)?;
+    guests::build_python(workspace)?;
     let with_guests = |mut command: Command| {
         command.env("LAZARUS_GUESTS", workspace.guests()).env("LAZARUS_BIN", workspace.lazarus("debug"));
+        if let Some(flags) = toolchain.flags() {
+            command.env("LAZARUS_GUEST_RUSTFLAGS", flags);
+        }
         command
     };
     let cargo = || with_guests(run::cargo(&workspace.root));

@@ -12,10 +12,11 @@ struct Puppet {
 }
 
 type Act = fn(&mut Puppet, &Cell, &Message) -> Result<(), Failure>;
+type Start = fn(Beginning) -> Result<(), Failure>;
 
 thread_local! {
     static ACT: Slot<Option<Act>> = const { Slot::new(None) };
-    static START: Slot<Option<fn(Beginning) -> Result<(), Failure>>> = const { Slot::new(None) };
+    static START: Slot<Option<Start>> = const { Slot::new(None) };
 }
 
 impl Agent for Puppet {

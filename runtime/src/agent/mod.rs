@@ -14,6 +14,7 @@ mod limits;
 mod lock;
 mod reader;
 mod resolve;
+pub mod scaffold;
 mod store;
 
 pub use definition::{DEFINITION_MOST_BYTES, DefinedProgram, Definition, Digest, Life};

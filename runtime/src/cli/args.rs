@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use super::cell::CellCommand;
 use crate::{
     cell::{AgentName, BackendKind, Identity, OnExpire, ProjectName, Role, parse_team},
+    mail::MessageId,
+    operator::Recipient,
     policy::{Mount, parse_duration, parse_ttl},
 };
 
@@ -134,6 +136,52 @@ pub enum Command {
         /// When each line was written
         #[arg(short, long)]
         timestamps: bool,
+    },
+    /// Write to a cell's agent, or to another member
+    Send {
+        /// The cell
+        cell: String,
+        /// What: up to 32 KiB of text; - reads it from standard input
+        #[arg(value_name = "TEXT")]
+        text: String,
+        /// To whom: agent:NAME, bot:NAME, human:NAME, a plain NAME, or all [default: the cell's only agent]
+        #[arg(long, value_name = "MEMBER", value_parser = recipient)]
+        to: Option<Recipient>,
+        /// The message that this one answers; it then counts as handled
+        #[arg(long, value_name = "MESSAGE", value_parser = plain::<MessageId>)]
+        reply_to: Option<MessageId>,
+        /// Wait until it is handled, and print what its receiver answers
+        #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "60s", value_parser = duration)]
+        wait: Option<Duration>,
+    },
+    /// Read messages
+    Inbox {
+        /// The cell
+        cell: String,
+        /// One message, whole
+        #[arg(value_parser = plain::<MessageId>, conflicts_with_all = ["of", "follow", "ack", "parked", "all", "retry", "discard"])]
+        message: Option<MessageId>,
+        /// Whose messages [default: those of whoever asks]
+        #[arg(long, value_name = "MEMBER", value_parser = plain::<Identity>)]
+        of: Option<Identity>,
+        /// Go on printing until the cell is over
+        #[arg(short, long)]
+        follow: bool,
+        /// Mark what is shown as handled
+        #[arg(long)]
+        ack: bool,
+        /// Those that were given up, of every member, with the reason
+        #[arg(long, conflicts_with_all = ["all", "ack"])]
+        parked: bool,
+        /// Handled ones too
+        #[arg(long)]
+        all: bool,
+        /// Let a parked message be delivered once more
+        #[arg(long, value_name = "MESSAGE", value_parser = plain::<MessageId>, conflicts_with_all = ["of", "follow", "ack", "parked", "all", "discard"])]
+        retry: Option<MessageId>,
+        /// Remove a parked message
+        #[arg(long, value_name = "MESSAGE", value_parser = plain::<MessageId>, conflicts_with_all = ["of", "follow", "ack", "parked", "all"])]
+        discard: Option<MessageId>,
     },
     /// Give a cell more time
     Extend {
@@ -334,6 +382,17 @@ pub(super) fn duration(given: &str) -> Result<Duration, String> {
 
 fn ttl(given: &str) -> Result<Duration, String> {
     said(parse_ttl(given))
+}
+
+fn recipient(given: &str) -> Result<Recipient, String> {
+    if given == "all" {
+        return Ok(Recipient::All);
+    }
+    if given.contains(':') {
+        return plain::<Identity>(given).map(Recipient::Member);
+    }
+    // A name of any kind: the members decide whose.
+    plain::<ProjectName>(given).map(|name| Recipient::Named(name.to_string()))
 }
 
 fn parse_team_arg(given: &str) -> Result<Team, String> {

@@ -70,6 +70,13 @@ impl Say {
         ExitCode::from(failure.code)
     }
 
+    /// How wide stdout is: a terminal's columns, or enough for a line of a file.
+    pub fn width() -> usize {
+        /// A line of a file or a pipe: wide enough to be searched.
+        const WIDE_COLUMNS: usize = 240;
+        rustix::termios::tcgetwinsize(std::io::stdout()).map_or(WIDE_COLUMNS, |size| usize::from(size.ws_col).max(40))
+    }
+
     fn colour_wanted(&self) -> bool {
         std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
     }

@@ -24,6 +24,22 @@ pub fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// Cuts each line to so many columns. For tables whose last column is text of others; those lines hold no colour.
+pub fn cut(text: &str, columns: usize) -> String {
+    let mut cut = String::new();
+    for line in text.lines() {
+        match line.char_indices().nth(columns) {
+            None => cut.push_str(line),
+            Some(_) => {
+                cut.extend(line.chars().take(columns.saturating_sub(1)));
+                cut.push('…');
+            }
+        }
+        cut.push('\n');
+    }
+    cut
+}
+
 /// How wide a cell is on the terminal: colour takes no room.
 fn visible(cell: &str) -> usize {
     let mut width = 0;
@@ -42,6 +58,11 @@ fn visible(cell: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_cut_between_characters() {
+        assert_eq!(cut("äöü\nabcd\n", 3), "äöü\nab…\n");
+    }
 
     #[test]
     fn columns_are_as_wide_as_their_widest_cell() {

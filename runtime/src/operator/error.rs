@@ -7,6 +7,7 @@ use crate::{
     backend::wasm::CacheError,
     cell::{AgentName, BackendKind, CellId, Identity, NameError, Refusal},
     home::{LayoutError, LeaseError, SourceError, ambient::RootError},
+    mail::{self, MessageId, TextError},
     registry::RegistryError,
     warden::WardenError,
 };
@@ -66,6 +67,60 @@ pub enum Error {
         what: &'static str,
         /// The cell.
         cell: CellId,
+    },
+    /// Somebody who is no member wants something of it.
+    #[error("{who} may not {what} {cell}: it is no member, nor its owner, nor the operator")]
+    NotMember {
+        /// Who.
+        who: Identity,
+        /// "write to", …
+        what: &'static str,
+        /// The cell.
+        cell: CellId,
+    },
+    /// Nobody of that name is in the cell.
+    #[error("Cell {cell} has no member {who}: {hint}")]
+    NoSuchMember {
+        /// The cell.
+        cell: CellId,
+        /// Who was named: one line, bounded.
+        who: String,
+        /// Who was probably meant, or who is there.
+        hint: String,
+    },
+    /// More than one member could be meant.
+    #[error("Cell {cell} has several members for {what}: say to whom with --to (or --to all): {members}")]
+    SeveralMembers {
+        /// The cell.
+        cell: CellId,
+        /// What was given.
+        what: &'static str,
+        /// They, bounded.
+        members: String,
+    },
+    /// Nobody is there to be written to.
+    #[error("Cell {0} has no other members")]
+    NobodyElse(CellId),
+    /// Something that no message can say.
+    #[error("could not {0}")]
+    Text(#[from] TextError),
+    /// A role that does not allow it.
+    #[error("Cell {cell}: {refusal}")]
+    MailRefused {
+        /// The cell.
+        cell: CellId,
+        /// Why, and what it would need.
+        refusal: mail::Refusal,
+    },
+    /// No such message, or none of whoever asks.
+    #[error("Cell {cell} has no message {id} for {who}; `lazarus inbox {cell}` lists those that wait")]
+    NoMessageForYou {
+        /// The cell.
+        cell: CellId,
+        /// The message.
+        id: MessageId,
+        /// Who asks.
+        who: Identity,
     },
     /// The cell's state does not allow it.
     #[error("Cell {cell} {refusal}")]
@@ -226,6 +281,9 @@ pub enum Error {
     /// What a definition and a command line come to.
     #[error("could not {0}")]
     Resolve(#[from] ResolveError),
+    /// What the registry says of messages, members, tokens and artifacts: sentences for the operator already.
+    #[error("{0}")]
+    Mail(#[source] RegistryError),
     /// The registry.
     #[error("could not {0}")]
     Registry(#[source] RegistryError),
@@ -243,6 +301,17 @@ impl From<RegistryError> for Error {
                 Self::NotAcceptingInvites { cell, state: if expired { "expired" } else { state }.to_owned() }
             }
             RegistryError::AlreadyMember { cell, identity } => Self::AlreadyMember { guest: identity, cell },
+            told @ (RegistryError::NoSender { .. }
+            | RegistryError::NoReceiver { .. }
+            | RegistryError::MailboxFull { .. }
+            | RegistryError::NoMessage { .. }
+            | RegistryError::NotParked { .. }
+            | RegistryError::NotMember { .. }
+            | RegistryError::TokenNotForHuman { .. }
+            | RegistryError::TokenRefused { .. }
+            | RegistryError::ArtifactName { .. }
+            | RegistryError::ArtifactsFull { .. }
+            | RegistryError::NoArtifact { .. }) => Self::Mail(told),
             other => Self::Registry(other),
         }
     }
@@ -257,10 +326,23 @@ impl Error {
     /// What kind of failure it is. Total: each error is named, so that a new one must be thought about.
     pub fn kind(&self) -> Kind {
         match self {
-            Self::CellNotFound(_) | Self::AgentNotFound(_) | Self::NoSuchAgent { .. } => Kind::NotFound,
+            Self::CellNotFound(_) | Self::AgentNotFound(_) | Self::NoSuchAgent { .. }
+            | Self::NoSuchMember { .. }
+            | Self::NobodyElse(_)
+            | Self::NoMessageForYou { .. }
+            | Self::Mail(
+                RegistryError::NoReceiver { .. }
+                | RegistryError::NoMessage { .. }
+                | RegistryError::NotParked { .. }
+                | RegistryError::NotMember { .. }
+                | RegistryError::NoArtifact { .. },
+            ) => Kind::NotFound,
             Self::NotAcceptingInvites { .. }
             | Self::AlreadyMember { .. }
             | Self::NotAllowed { .. }
+            | Self::NotMember { .. }
+            | Self::MailRefused { .. }
+            | Self::Mail(_)
             | Self::State { .. }
             | Self::NotReady { .. }
             | Self::NotRun { .. }
@@ -279,6 +361,8 @@ impl Error {
             | Self::Resolve(ResolveError::EnvironmentTooLarge | ResolveError::OwnPlace(_) | ResolveError::Mounts(_))
             | Self::Root(_) => Kind::Refused,
             Self::Contradiction(_)
+            | Self::SeveralMembers { .. }
+            | Self::Text(_)
             | Self::Name(_)
             // A definition's own were looked at when it was read: what is refused here was typed.
             | Self::Resolve(

@@ -10,12 +10,14 @@ mod destroy;
 mod error;
 mod explain;
 mod extend;
+mod inbox;
 mod invite;
 mod join;
 mod logs;
 mod plan;
 mod record;
 mod run;
+mod send;
 mod status;
 mod summon;
 mod sweep;
@@ -30,11 +32,13 @@ pub use destroy::Destroyed;
 pub use error::{Error, Kind};
 pub use explain::{AgentExplained, Explained, policy_lines};
 pub use extend::Extended;
+pub use inbox::{InboxRequest, MailLine, Shown, Unparked};
 pub use invite::Invited;
 pub use join::{JoinError, MemberClient, join, member_client};
 pub use logs::{LogLine, LogRequest};
 pub use plan::Wish;
 pub use run::Ran;
+pub use send::{Fate, Outgoing, Recipient, Sent, SentOne};
 pub use status::{CellStatus, CellView, Probe, RunStatus};
 pub use summon::Summoned;
 pub use sweep::Swept;
@@ -42,6 +46,7 @@ pub use sweep::Swept;
 use crate::{
     cell::{CellId, Identity, Record},
     home::Root,
+    jail::liveness::{self, Liveness},
     registry::Registry,
 };
 
@@ -85,5 +90,14 @@ impl Operator {
         let absent = || Error::CellNotFound(crate::cell::text::one_line(given, 80));
         let id: CellId = given.parse().map_err(|_| absent())?;
         self.registry.cell(&id)?.ok_or_else(absent)
+    }
+
+    /// The cell of that id without its members, after catching up with it: for commands that are given often, and to large cells.
+    fn cell_alone(&mut self, given: &str) -> Result<Record, Error> {
+        let absent = || Error::CellNotFound(crate::cell::text::one_line(given, 80));
+        let id: CellId = given.parse().map_err(|_| absent())?;
+        let record = self.registry.cell_alone(&id)?.ok_or_else(absent)?;
+        let guardian = record.warden.as_ref().unwrap_or(&record.proposal.summoner);
+        if record.state.may_live() && liveness::probe(guardian) == Liveness::Dead { self.swept_cell(given) } else { Ok(record) }
     }
 }

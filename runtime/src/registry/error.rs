@@ -104,6 +104,14 @@ pub enum RegistryError {
         /// The message.
         id: MessageId,
     },
+    /// No message that was given up.
+    #[error("Cell {cell} has no parked message {id}; `lazarus inbox {cell} --parked` lists those that it has")]
+    NotParked {
+        /// The cell.
+        cell: CellId,
+        /// The message.
+        id: MessageId,
+    },
     /// The id is another message's: draw again. Nothing was changed.
     #[error("accept message {0}: the id is taken by another message")]
     MessageIdTaken(MessageId),

@@ -18,6 +18,7 @@ mod audit_log;
 mod columns;
 mod error;
 mod extend;
+mod lookup;
 mod mailbox;
 mod members;
 mod migrate;

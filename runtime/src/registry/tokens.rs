@@ -132,7 +132,7 @@ fn usable(write: &Write<'_, '_>, cell: &CellId, secret: [u8; 32]) -> Result<Resu
 }
 
 /// Returns a present member.
-fn present(connection: &Connection, cell: &CellId, identity: &Identity) -> Result<Option<Member>, RegistryError> {
+pub(super) fn present(connection: &Connection, cell: &CellId, identity: &Identity) -> Result<Option<Member>, RegistryError> {
     let cannot = RegistryError::while_doing("look for a member");
     let sql = format!("SELECT {} FROM members WHERE cell_id = ?1 AND identity = ?2 AND revoked_at IS NULL", row::MEMBER_COLUMNS);
     let mut select = connection.prepare_cached(&sql).map_err(cannot)?;

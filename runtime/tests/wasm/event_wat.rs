@@ -23,6 +23,42 @@ pub struct Agent<'a> {
 /// An agent that does nothing, well.
 pub const QUIET: Agent<'static> = Agent { start: "(call $ok)", message: "(call $ok)", tick: "(call $ok)", close: "", more: "" };
 
+/// Logs how it begins, what it is sent, each tick and its close.
+pub const DIARY: Agent<'static> = Agent {
+    start: "(call $log (i32.add (i32.const 1024) (i32.mul (local.get $beginning) (i32.const 16))) (i32.const 11)) (call $ok)",
+    message: "(call $log (local.get $text) (local.get $text_len)) (call $ok)",
+    tick: "(call $log (i32.const 1088) (i32.const 4)) (call $ok)",
+    close: "(call $log (i32.const 1104) (i32.const 5))",
+    more: r#"(data (i32.const 1024) "first      .....woken      .....again      .....resurrected.....tick............close")"#,
+};
+
+/// Answers each message with its own text, and fails with the cell's words where that is refused: to be tried again.
+pub const ECHO: Agent<'static> = Agent {
+    message: "(call $reply_to (local.get $text) (local.get $text_len) (i32.const 64))
+      (if (result i32) (i32.load8_u (i32.const 64))
+        (then (call $retry (i32.load (i32.const 72)) (i32.load (i32.const 76))))
+        (else (call $ok)))",
+    ..QUIET
+};
+
+/// Does what the first letter of a message says: trap, spin, bomb (of memory), compute for a while, log for ever, wait for an answer, retry,
+/// park; anything else goes well. Logs how it begins.
+pub const TROUBLE: Agent<'static> = Agent {
+    message: "(local $do i32) (local $i i32) (local.set $do (i32.load8_u (local.get $text)))
+      (if (i32.eq (local.get $do) (i32.const 116)) (then (unreachable)))
+      (if (i32.eq (local.get $do) (i32.const 115)) (then (loop $more (br $more))))
+      (if (i32.eq (local.get $do) (i32.const 98)) (then
+        (loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) (unreachable)))
+      (if (i32.eq (local.get $do) (i32.const 99)) (then
+        (loop $more (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 20000000))))))
+      (if (i32.eq (local.get $do) (i32.const 108)) (then (loop $more (call $log (i32.const 4096) (i32.const 4096)) (br $more))))
+      (if (i32.eq (local.get $do) (i32.const 119)) (then (call $reply_to (local.get $text) (local.get $text_len) (i32.const 64))))
+      (if (i32.eq (local.get $do) (i32.const 114)) (then (return (call $retry (local.get $text) (local.get $text_len)))))
+      (if (i32.eq (local.get $do) (i32.const 112)) (then (return (call $park (local.get $text) (local.get $text_len)))))
+      (call $ok)",
+    ..DIARY
+};
+
 impl Agent<'_> {
     /// As a component.
     pub fn component(&self) -> Vec<u8> {

@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::event_wat::Agent;
 use cap_std::{ambient_authority, fs::Dir};
 use lazarus::{
     backend::{
@@ -57,8 +58,16 @@ pub fn compile(source: &[u8]) -> Result<Cached, String> {
 }
 
 /// A launch of this program, without home and with nothing granted.
-pub fn launch(name: &str, source: impl AsRef<[u8]>) -> Launch {
-    let source = source.as_ref();
+pub fn launch(name: &str, source: &str) -> Launch {
+    launch_binary(name, source.as_bytes())
+}
+
+/// As [`launch`], for an agent that lives by events.
+pub fn launch_agent(name: &str, agent: Agent<'_>) -> Launch {
+    launch_binary(name, &agent.component())
+}
+
+fn launch_binary(name: &str, source: &[u8]) -> Launch {
     let shown = || String::from_utf8_lossy(source).chars().take(300).collect::<String>();
     let cached = compile(source).unwrap_or_else(|error| panic!("{error}\n{}", shown()));
     let place = cache().0.path().join(cached.file_name());
@@ -177,6 +186,17 @@ impl Host {
         assert!(self.heard[agent].ready, "{:?}", self.heard);
     }
 
+    /// What an agent logged.
+    pub fn log(&self, agent: &str) -> String {
+        String::from_utf8(self.heard[agent].stderr.clone()).unwrap()
+    }
+
+    /// Waits for the host to end with a failure, as it does when the warden breaks the protocol.
+    pub fn breaks(mut self) {
+        let status = self.spawned.reap(LONG).unwrap().expect("it ends");
+        assert!(!status.success(), "{status}");
+    }
+
     /// Tells one guest, or all, to close.
     pub fn close(&self, agent: Option<&str>, grace: Duration) {
         let grace_ms = u64::try_from(grace.as_millis()).unwrap();
@@ -265,6 +285,11 @@ pub fn message(text: &str) -> Occasion {
         sent_at: chrono::DateTime::UNIX_EPOCH,
         attempt: 1,
     })
+}
+
+/// The end that a finished run heard of.
+pub fn ended(heard: &BTreeMap<String, Heard>, agent: &str) -> End {
+    heard[agent].ended.as_ref().unwrap_or_else(|| panic!("{agent} was refused: {:?}", heard[agent].refused)).0.clone()
 }
 
 /// Asserts that an event was lost at this limit.

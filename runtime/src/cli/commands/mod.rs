@@ -3,6 +3,7 @@
 mod agents;
 mod explain;
 mod logs;
+mod mail;
 mod run;
 mod status;
 mod summon;
@@ -17,7 +18,7 @@ use super::{
     failure::Failure,
     say::Say,
 };
-use crate::operator::{LogRequest, Operator};
+use crate::operator::{InboxRequest, LogRequest, Operator};
 
 /// A success envelope: `success` first, then the keys of the contract.
 #[derive(Serialize)]
@@ -37,7 +38,8 @@ fn success<T: Serialize>(what: T) -> Success<T> {
 /// What the use case refuses.
 pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<ExitCode, Failure> {
     // What ended unseen is caught up with first; trouble with one cell is no trouble of this command.
-    if !matches!(command, Command::Sweep)
+    // A message does not wait for that: its own cell alone is caught up with.
+    if !matches!(command, Command::Sweep | Command::Send { .. })
         && let Err(error) = operator.sweep()
     {
         // On a full disk, say: what was asked for may still be possible, and may be the cure.
@@ -69,6 +71,12 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
         }
         Command::Logs { cell, agent, follow, lines, timestamps } => {
             logs::logs(&mut operator, &cell, &LogRequest { agent, follow, lines }, timestamps, say)
+        }
+        Command::Send { cell, text, to, reply_to, wait } => mail::send(&mut operator, &cell, mail::Words { to, reply_to, text }, wait, say),
+        Command::Inbox { cell, message, of, follow, ack, parked, all, retry, discard } => {
+            let shown = mail::shown(parked, all);
+            let request = InboxRequest { of, shown, follow, acknowledge: ack };
+            mail::inbox(&mut operator, &cell, mail::Look { message, retry, discard, request }, say)
         }
         Command::Extend { cell, by } => {
             let extended = operator.extend(&cell, by)?;

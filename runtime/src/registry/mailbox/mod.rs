@@ -14,6 +14,7 @@
 //! - No text is ever audited: ids, names, sizes and digests are.
 
 mod accept;
+mod parked;
 pub(super) mod queue;
 pub(super) mod read;
 mod row;

@@ -56,6 +56,15 @@ impl<'w, 'c, 'a> Who<'w, 'c, 'a> {
         Ok((!receives).then(|| RegistryError::NoReceiver { cell, identity: draft.receiver.clone() }))
     }
 
+    /// Whether somebody may still be sent to: a member, the owner, or a person who never was a member and wrote from outside.
+    pub(super) fn may_receive(&mut self, identity: &Identity) -> Result<bool, RegistryError> {
+        Ok(match self.standing(identity)? {
+            Standing::Inside => true,
+            Standing::Left => false,
+            Standing::Stranger => is_human(identity),
+        })
+    }
+
     fn standing(&mut self, identity: &Identity) -> Result<Standing, RegistryError> {
         if let Some(known) = self.known.get(identity) {
             return Ok(*known);

@@ -49,9 +49,9 @@ pub fn link_command(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 
 impl State {
     /// Asks the cell, and takes what is expected out of the answer.
-    async fn ask<T>(&mut self, call: Call, take: impl FnOnce(Gift) -> Result<T, Gift>) -> Result<T, Refusal> {
+    async fn ask<T>(&mut self, call: Call, take: impl FnOnce(Gift) -> Option<T>) -> Result<T, Refusal> {
         let gift = self.member.ask(call).await?;
-        take(gift).map_err(|other| unexpected(&other))
+        take(gift).ok_or_else(unexpected)
     }
 }
 
@@ -86,18 +86,12 @@ impl cell::Host for State {
     }
 
     async fn members(&mut self) -> Done<Vec<types::Member>> {
-        let members = |gift| match gift {
-            Gift::Members { members } => Ok(convert::members(&members)),
-            other => Err(other),
-        };
+        let members = |gift| if let Gift::Members { members } = gift { Some(convert::members(&members)) } else { None };
         told(self.ask(Call::Members, members).await)
     }
 
     async fn invite(&mut self, guest: String, role: types::Role) -> Done<Option<String>> {
-        let token = |gift| match gift {
-            Gift::Invited { token } => Ok(token),
-            other => Err(other),
-        };
+        let token = |gift| if let Gift::Invited { token } = gift { Some(token) } else { None };
         let guest = match convert::identity_of(&guest) {
             Ok(guest) => guest,
             Err(refusal) => return told(Err(refusal)),
@@ -110,10 +104,7 @@ impl cell::Host for State {
     }
 
     async fn audit(&mut self, most: u32) -> Done<Vec<String>> {
-        let rows = |gift| match gift {
-            Gift::Audit { rows } => Ok(rows),
-            other => Err(other),
-        };
+        let rows = |gift| if let Gift::Audit { rows } = gift { Some(rows) } else { None };
         told(self.ask(Call::Audit { most: most.min(HISTORY_MOST) }, rows).await)
     }
 }
@@ -135,19 +126,14 @@ impl mailbox::Host for State {
     }
 
     async fn receive(&mut self) -> Done<Option<types::Message>> {
-        let message = |gift| match gift {
-            Gift::Received { message } => Ok(message.map(convert::message)),
-            other => Err(other),
-        };
+        let message = |gift| if let Gift::Received { message } = gift { Some(message.map(convert::message)) } else { None };
         // Waiting would be for events: the agent is in the middle of one.
         told(self.ask(Call::Receive { wait_ms: 0 }, message).await)
     }
 
     async fn history(&mut self, after: Option<String>, most: u32) -> Done<Vec<types::Message>> {
-        let messages = |gift| match gift {
-            Gift::History { messages } => Ok(messages.into_iter().map(convert::message).collect()),
-            other => Err(other),
-        };
+        let messages =
+            |gift| if let Gift::History { messages } = gift { Some(messages.into_iter().map(convert::message).collect()) } else { None };
         let no_such = |_| Refusal::new(Reason::NoSuchMessage, "history: no message has that id");
         match after.map(|id| id.parse::<MessageId>()).transpose().map_err(no_such) {
             Ok(after) => told(self.ask(Call::History { after, most: most.min(MESSAGES_MOST) }, messages).await),
@@ -172,10 +158,7 @@ impl heartbeat::Host for State {
 
 impl artifacts::Host for State {
     async fn declare(&mut self, path: String, name: String) -> Done<artifacts::Artifact> {
-        let kept = |gift| match gift {
-            Gift::Kept(artifact) => Ok(convert::artifact(artifact)),
-            other => Err(other),
-        };
+        let kept = |gift| if let Gift::Kept(artifact) = gift { Some(convert::artifact(artifact)) } else { None };
         if path.len() > PATH_MOST_BYTES || name.len() > NAME_MOST_BYTES {
             return told(Err(Refusal::new(Reason::Malformed, "declare: the path or the name is too long")));
         }
@@ -183,16 +166,10 @@ impl artifacts::Host for State {
     }
 }
 
-fn done(gift: Gift) -> Result<(), Gift> {
-    match gift {
-        Gift::Done => Ok(()),
-        other => Err(other),
-    }
+fn done(gift: Gift) -> Option<()> {
+    matches!(gift, Gift::Done).then_some(())
 }
 
-fn sent(gift: Gift) -> Result<String, Gift> {
-    match gift {
-        Gift::Sent { id } => Ok(id.into()),
-        other => Err(other),
-    }
+fn sent(gift: Gift) -> Option<String> {
+    if let Gift::Sent { id } = gift { Some(id.into()) } else { None }
 }

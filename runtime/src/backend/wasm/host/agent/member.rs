@@ -47,7 +47,7 @@ impl Member {
         if self.facts.is_none() {
             match self.ask(Call::Me).await? {
                 Gift::Facts(facts) => self.facts = Some(facts),
-                other => return Err(unexpected(&other)),
+                _ => return Err(unexpected()),
             }
         }
         self.facts.as_ref().ok_or_else(|| Refusal::new(Reason::Failed, "me: the cell did not say"))
@@ -72,6 +72,6 @@ impl Member {
 }
 
 /// An answer to another question than the one that was asked.
-pub fn unexpected(_: &Gift) -> Refusal {
+pub fn unexpected() -> Refusal {
     Refusal::new(Reason::Failed, "the cell gave an answer that does not fit the call")
 }
