@@ -98,13 +98,9 @@ fn what_is_not_allowed_is_refused_and_audited_and_the_agent_goes_on() {
     lab.run(&["send", &cell, "twice"]).exits(0);
     wait_until("the second answer is refused", || audit(&lab, &cell).contains("was answered already"));
     let rows = audit(&lab, &cell);
-    for expected in [
-        "send: agent:nobody is not in the cell",
-        "close: only a director may",
-        "audit: directors",
-        "declare: keep ",
-        "reply: the message",
-    ] {
+    for expected in
+        ["send: agent:nobody is not in the cell", "close: only a director may", "audit: directors", "declare: keep ", "reply: the message"]
+    {
         let row = format!("agent:clerk denied refused {expected}");
         assert!(rows.contains(&row), "{row}: {rows}");
     }
