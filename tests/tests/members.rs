@@ -14,9 +14,7 @@ fn example(name: &str) -> String {
 /// Installs a process agent that runs a script.
 fn define(lab: &Lab, name: &str, program: &str, script: &str, client: bool) {
     let script = serde_json::to_string(script).expect("a string");
-    let definition = format!(
-        "[agent]\nname = \"{name}\"\ncommand = [\"{program}\", \"-c\", {script}]\n[grants]\nclient = {client}\n"
-    );
+    let definition = format!("[agent]\nname = \"{name}\"\ncommand = [\"{program}\", \"-c\", {script}]\n[grants]\nclient = {client}\n");
     let file = lab.file(&format!("{name}/agent.toml"), definition);
     lab.run(&["agent", "add", &file.to_string_lossy()]).exits(0);
 }
@@ -43,7 +41,7 @@ fn a_shell_agent_answers_through_serve() {
     wait_until("the answer is there", || lab.logs(&cell).contains("HOW DO YOU DO?"));
     wait_until("it was acknowledged", || lab.logs(&cell).contains("asked"));
     assert!(lab.logs(&cell).contains("from agent:worker to agent:asker, in reply to msg-"), "{}", lab.logs(&cell));
-    lab.run(&["destroy", &cell, "--force"]).exits(0);
+    lab.run(&["destroy", &cell]).exits(0);
 }
 
 #[test]
@@ -53,7 +51,7 @@ fn a_shell_agent_receives_works_and_acknowledges() {
     define(&lab, "asker", "/bin/sh", ASKER, true);
     let cell = team(&lab, "worker+asker");
     wait_until("the answer is there", || lab.logs(&cell).contains("asked"));
-    lab.run(&["destroy", &cell, "--force"]).exits(0);
+    lab.run(&["destroy", &cell]).exits(0);
 }
 
 #[test]
@@ -64,7 +62,7 @@ fn a_python_agent_speaks_the_protocol_itself() {
     let cell = team(&lab, "worker+asker");
     wait_until("the answer is there", || lab.logs(&cell).contains("?od uoy od woh"));
     assert!(lab.logs(&cell).contains("I am agent:worker"));
-    lab.run(&["destroy", &cell, "--force"]).exits(0);
+    lab.run(&["destroy", &cell]).exits(0);
 }
 
 /// What an agent finds about itself and its team, and what it is refused.
@@ -111,7 +109,7 @@ fn the_client_says_who_it_is_and_what_is_refused() {
         assert!(logs.contains(expected), "{expected}\n{logs}");
     }
     assert!(!logs.contains("status: 0") || !logs.contains(&format!("{cell}  tides")), "the registry is out of reach: {logs}");
-    lab.run(&["destroy", &cell, "--force"]).exits(0);
+    lab.run(&["destroy", &cell]).exits(0);
 }
 
 /// Opens more connections than it may, says nonsense on each, and never reads.
@@ -141,28 +139,36 @@ fn a_flood_does_not_keep_others_from_talking() {
     let cell = team(&lab, "flooder+worker+asker");
     wait_until("the flood has begun", || lab.logs(&cell).contains("flooding"));
     wait_until("the answer is there", || lab.logs(&cell).contains("HOW DO YOU DO?"));
-    lab.run(&["destroy", &cell, "--force"]).exits(0);
+    lab.run(&["destroy", &cell]).exits(0);
 }
 
 #[test]
 fn who_was_granted_nothing_has_neither_client_nor_mailbox() {
     let lab = Lab::new();
     // Without the client: an address, and no program.
-    let cell = lab.summon(&["plain", "tides", "--", "/bin/sh", "-c", "echo \"at $LAZARUS_SOCKET\"; command -v lazarus || echo none; exec sleep 1000"]);
+    let cell = lab.summon(&[
+        "plain",
+        "tides",
+        "--",
+        "/bin/sh",
+        "-c",
+        "echo \"at $LAZARUS_SOCKET\"; command -v lazarus || echo none; exec sleep 1000",
+    ]);
     wait_until("it has said so", || lab.logs(&cell).contains("none"));
     assert!(lab.logs(&cell).contains("at /run/lazarus/cell.sock"));
     let explained = lab.run(&["explain", &cell]).exits(0).stdout;
     assert!(explained.contains("connects to its cell, as itself and as nobody else") && !explained.contains("client "), "{explained}");
-    lab.run(&["destroy", &cell, "--force"]).exits(0);
+    lab.run(&["destroy", &cell]).exits(0);
     // A cell that ends with its command has no mailbox at all.
-    let ran = lab.run(&["run", "--client", "--", "/bin/sh", "-c", "echo \"at ${LAZARUS_SOCKET:-nowhere}\"; lazarus cell me; echo \"me: $?\""]);
+    let ran =
+        lab.run(&["run", "--client", "--", "/bin/sh", "-c", "echo \"at ${LAZARUS_SOCKET:-nowhere}\"; lazarus cell me; echo \"me: $?\""]);
     let ran = ran.exits(0);
     assert!(ran.stdout.contains("at nowhere") && ran.stdout.contains("me: 1"), "{ran:?}");
     // The client is named in the policy.
     let cell = lab.summon(&["talker", "tides", "--client", "--", "/bin/sleep", "1000"]);
     let explained = lab.run(&["explain", &cell]).exits(0).stdout;
     assert!(explained.contains("client    this program"), "{explained}");
-    lab.run(&["destroy", &cell, "--force"]).exits(0);
+    lab.run(&["destroy", &cell]).exits(0);
 }
 
 #[test]
@@ -170,9 +176,10 @@ fn the_cells_own_place_is_not_mounted_over() {
     let lab = Lab::new();
     let here = lab.work().display().to_string();
     for guest in ["/run", "/run/lazarus", "/run/lazarus/bin"] {
-        let refused = lab.run(&["summon", "scribe", "tides", "--client", "--mount", &format!("{here}:{guest}"), "--", "/bin/true"]).exits(1);
+        let refused =
+            lab.run(&["summon", "scribe", "tides", "--client", "--mount", &format!("{here}:{guest}"), "--", "/bin/true"]).exits(1);
         assert!(refused.stderr.contains("the cell has its own there"), "{refused:?}");
     }
-    lab.run(&["summon", "scribe", "tides", "--client", "--read", "/run", "--", "/bin/true"]).exits(1);
+    lab.run(&["summon", "scribe", "tides", "--client", "--read", "/run", "--", "/bin/true"]).exits(2);
     assert!(lab.cell_dirs().is_empty());
 }

@@ -78,6 +78,17 @@ pub enum Command {
         /// As what: executor, observer, director or auditor
         #[arg(value_parser = plain::<Role>)]
         role: Role,
+        /// How long a person can join with the token that this prints [default: 24h]
+        #[arg(long, value_parser = ttl, value_name = "TIME")]
+        expires: Option<Duration>,
+    },
+    /// End a membership, at once
+    Revoke {
+        /// The cell
+        cell: String,
+        /// Who
+        #[arg(value_parser = plain::<Identity>)]
+        member: Identity,
     },
     /// Show the cells that are not over, or one cell
     Status {
@@ -102,6 +113,9 @@ pub enum Command {
     Destroy {
         /// The cell
         cell: String,
+        /// Also where it has artifacts that were never fetched
+        #[arg(long)]
+        force: bool,
     },
     /// Run a program in a throwaway cell, in the foreground
     Run {
@@ -183,6 +197,16 @@ pub enum Command {
         #[arg(long, value_name = "MESSAGE", value_parser = plain::<MessageId>, conflicts_with_all = ["of", "follow", "ack", "parked", "all"])]
         discard: Option<MessageId>,
     },
+    /// List a cell's artifacts, or fetch one: what its agents declared as results
+    #[command(args_conflicts_with_subcommands = false, subcommand_negates_reqs = true)]
+    Artifacts {
+        /// The cell
+        #[arg(required = true)]
+        cell: Option<String>,
+        /// Fetch one
+        #[command(subcommand)]
+        command: Option<ArtifactsCommand>,
+    },
     /// Give a cell more time
     Extend {
         /// The cell
@@ -230,6 +254,18 @@ pub enum AgentCommand {
         #[arg(long)]
         replace: bool,
     },
+    /// Make the crate of a new agent, ready to be built
+    New {
+        /// Its name
+        name: AgentName,
+        /// The directory to make [default: the agent's name]
+        directory: Option<PathBuf>,
+    },
+    /// Say what a WebAssembly program is, what it wants, and whether it runs here; runs nothing
+    Check {
+        /// The component or preview 1 module, binary or text
+        file: PathBuf,
+    },
     /// List the installed definitions
     List,
     /// Show one definition
@@ -241,6 +277,23 @@ pub enum AgentCommand {
     Remove {
         /// Its name
         name: AgentName,
+    },
+}
+
+/// The commands of `lazarus artifacts`.
+#[derive(Debug, Subcommand)]
+pub enum ArtifactsCommand {
+    /// Fetch an artifact: lazarus artifacts CELL get NAME
+    Get {
+        /// Its name, or AGENT/NAME; behind the cell, where that was not named before `get`
+        #[arg(required = true, num_args = 1..=2, value_names = ["CELL", "NAME"])]
+        names: Vec<String>,
+        /// The file to make [default: the artifact's name]; - is standard output
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Replace a file that is there
+        #[arg(long)]
+        force: bool,
     },
 }
 

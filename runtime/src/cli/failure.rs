@@ -83,6 +83,15 @@ fn hint(error: &Error) -> Option<String> {
     let text = match error {
         Error::CellNotFound(_) => "`lazarus status --all` lists every cell".to_owned(),
         Error::AgentNotFound(_) => "`lazarus agent list` lists the definitions; `lazarus agent add FILE` installs one".to_owned(),
+        Error::Unfetched { cell, .. } => {
+            format!("`lazarus artifacts {cell} get NAME` fetches one; `lazarus destroy {cell} --force` destroys them with the cell")
+        }
+        Error::NoSuchArtifact { cell, .. } => format!("`lazarus artifacts {cell}` lists them"),
+        Error::DestinationExists(_) => "choose another name, or, for a file, --force".to_owned(),
+        Error::State { cell, refusal } if refusal.asks_to == "take messages" => match refusal.state {
+            "closing" | "closed" | "failed" => format!("its agents have ended: `lazarus logs {cell}` has their words; summon another cell"),
+            _ => "`lazarus status` lists the cells that are there".to_owned(),
+        },
         Error::NotReady { cell, .. } => format!("`lazarus destroy {cell}` puts the record away"),
         Error::Root(RootError::Nowhere) => "name a root with --root or LAZARUS_ROOT".to_owned(),
         _ => return None,

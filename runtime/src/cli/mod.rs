@@ -13,7 +13,7 @@ use std::{ffi::OsString, io::Write, os::fd::RawFd, path::PathBuf, process::ExitC
 use clap::{CommandFactory, FromArgMatches};
 
 use self::{
-    args::{Cli, Command},
+    args::{AgentCommand, Cli, Command},
     failure::Failure,
     say::Say,
 };
@@ -84,6 +84,9 @@ fn dispatch(cli: Cli, say: &Say) -> Result<ExitCode, Failure> {
         // An agent in its cell, and a person who is about to join one: neither has a root of their own.
         Command::Cell(command) => return cell::run(command, say),
         Command::Join { token } => return join::run(&token, say),
+        // Whoever writes an agent needs none yet.
+        Command::Agent(AgentCommand::New { name, directory }) => return commands::agent_new(&name, directory.as_deref(), say),
+        Command::Agent(AgentCommand::Check { file }) => return commands::agent_check(&file, say),
         command => command,
     };
     let root = match cli.global.root {

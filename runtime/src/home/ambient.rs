@@ -14,7 +14,7 @@ use std::{
 use cap_std::fs::Dir;
 use rusqlite::{Connection, OpenFlags};
 use rustix::{
-    fs::{CWD, FileType, Mode, OFlags},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags},
     io::Errno,
 };
 
@@ -257,6 +257,79 @@ pub fn read_named_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {most} bytes")));
     }
     Ok(bytes)
+}
+
+/// A file that is being written beside the name that the operator gave, and gets that name when it is whole. Dropped before, it is removed.
+///
+/// Made for results that are fetched (`artifacts CELL get`) and for a crate that is scaffolded (`agent new`).
+#[derive(Debug)]
+pub struct FreshFile {
+    dir: Dir,
+    temporary: String,
+    name: OsString,
+    file: File,
+    kept: bool,
+}
+
+impl FreshFile {
+    /// Makes the file. Links on the way to its directory are followed, since the operator named them.
+    ///
+    /// # Errors
+    /// The path names no file, its directory is not there, or cannot be written to.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "that names no file"))?.to_owned();
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let (dir, _) = open_named_dir(parent)?;
+        let temporary = format!(".lazarus-{}", uuid::Uuid::new_v4().simple());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = File::from(rustix::fs::openat(&dir, &temporary, flags, super::handle::PRIVATE_FILE)?);
+        Ok(Self { dir, temporary, name, file, kept: false })
+    }
+
+    /// Where its bytes go.
+    pub const fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Gives it its name. What has that name is an error, or, with `replace`, replaced: a link too, which is never followed.
+    ///
+    /// # Errors
+    /// `AlreadyExists`; or the disk is full, or the name a directory's.
+    pub fn keep(mut self, replace: bool) -> io::Result<()> {
+        self.file.sync_all()?;
+        let how = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+        match rustix::fs::renameat_with(&self.dir, &self.temporary, &self.dir, &self.name, how) {
+            // A file system without that kind of rename: a second name is never given twice either.
+            Err(Errno::INVAL) if !replace => {
+                rustix::fs::linkat(&self.dir, &self.temporary, &self.dir, &self.name, AtFlags::empty())?;
+                return Ok(());
+            }
+            renamed => renamed?,
+        }
+        self.kept = true;
+        Ok(())
+    }
+}
+
+impl Drop for FreshFile {
+    fn drop(&mut self) {
+        if !self.kept {
+            // What cannot be removed is named `.lazarus-…`, and seen.
+            let _ = rustix::fs::unlinkat(&self.dir, &self.temporary, AtFlags::empty());
+        }
+    }
+}
+
+/// Makes a directory that the operator named, and opens it. Its parents are there.
+///
+/// Called for a crate that is scaffolded (`agent new`).
+///
+/// # Errors
+/// `AlreadyExists` where anything has the name; or its parent is not there, or cannot be written to.
+pub fn make_named_dir(path: &Path) -> io::Result<Dir> {
+    rustix::fs::mkdirat(CWD, path, PRIVATE_DIR)?;
+    let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(Dir::from(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
 }
 
 /// Opens a directory that the operator named. Returns it with its canonical path.

@@ -27,11 +27,11 @@ pub struct Destroyed {
 }
 
 impl Operator {
-    /// Destroys a cell. A cell that is destroyed already is success: there is nothing to do.
+    /// Destroys a cell; with `force`, also one whose results nobody has. A cell that is destroyed already is success: there is nothing to do.
     ///
     /// # Errors
-    /// No such cell, no right to, something that still lives or lies there.
-    pub fn destroy(&mut self, cell: &str) -> Result<Destroyed, Error> {
+    /// No such cell, no right to, artifacts that were never fetched, something that still lives or lies there.
+    pub fn destroy(&mut self, cell: &str, force: bool) -> Result<Destroyed, Error> {
         let record = match self.swept_cell(cell) {
             // The end of a dead warden could not be recorded: nothing of its cell lives that would take the room.
             Err(error) if error.is_full_disk() && self.root.spend_reserve() => self.swept_cell(cell)?,
@@ -42,6 +42,9 @@ impl Operator {
             return Ok(Destroyed { message: format!("Destroyed {id} by {by}"), cell_id: id, receipt });
         }
         self.must_lead(&record, "destroy", Action::Destroy)?;
+        if !force {
+            self.must_be_fetched(&id)?;
+        }
         let detail = format!("state {}", record.state.name());
         let ended_before = match self.note_intent(Action::Destroy, &id, &detail) {
             // An agent may have filled the disk; this is how it is emptied again.

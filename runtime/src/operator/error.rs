@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use crate::{
     agent::{AgentError, ResolveError},
-    backend::wasm::CacheError,
+    backend::wasm::{CacheError, CompileError},
     cell::{AgentName, BackendKind, CellId, Identity, NameError, Refusal},
     home::{LayoutError, LeaseError, SourceError, ambient::RootError},
     mail::{self, MessageId, TextError},
@@ -122,6 +122,73 @@ pub enum Error {
         /// Who asks.
         who: Identity,
     },
+    /// An agent that runs is not let go of.
+    #[error("{member} runs in {cell}: `lazarus close {cell}` ends its agents, and then it can be revoked")]
+    StillRuns {
+        /// The cell.
+        cell: CellId,
+        /// Who.
+        member: Identity,
+    },
+    /// The cell has no such artifact.
+    #[error("Cell {cell} has no artifact {name}")]
+    NoSuchArtifact {
+        /// The cell.
+        cell: CellId,
+        /// What was named: one line, bounded.
+        name: String,
+    },
+    /// Several agents have an artifact of that name.
+    #[error("Cell {cell} has several artifacts of that name: say which: {names}")]
+    SeveralArtifacts {
+        /// The cell.
+        cell: CellId,
+        /// They, bounded.
+        names: String,
+    },
+    /// Results that would be lost.
+    #[error("Cell {cell} has artifacts that were never fetched: {names}")]
+    Unfetched {
+        /// The cell.
+        cell: CellId,
+        /// They, bounded.
+        names: String,
+    },
+    /// An artifact that is not what was kept.
+    #[error("could not read artifact {name} of {cell}")]
+    ArtifactBroken {
+        /// The cell.
+        cell: CellId,
+        /// The artifact.
+        name: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file that is there already.
+    #[error("could not write {0}: it is there already")]
+    DestinationExists(PathBuf),
+    /// A file that cannot be written.
+    #[error("could not write {path}")]
+    Destination {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A program that could not be looked into.
+    #[error("could not check {path}")]
+    Check {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: CompileError,
+    },
+    /// The kernel gave no random bytes.
+    #[error("could not draw a token")]
+    Randomness(#[source] io::Error),
     /// The cell's state does not allow it.
     #[error("Cell {cell} {refusal}")]
     State {
@@ -330,6 +397,7 @@ impl Error {
             | Self::NoSuchMember { .. }
             | Self::NobodyElse(_)
             | Self::NoMessageForYou { .. }
+            | Self::NoSuchArtifact { .. }
             | Self::Mail(
                 RegistryError::NoReceiver { .. }
                 | RegistryError::NoMessage { .. }
@@ -342,6 +410,11 @@ impl Error {
             | Self::NotAllowed { .. }
             | Self::NotMember { .. }
             | Self::MailRefused { .. }
+            | Self::StillRuns { .. }
+            | Self::Unfetched { .. }
+            | Self::DestinationExists(_)
+            | Self::Destination { .. }
+            | Self::Check { .. }
             | Self::Mail(_)
             | Self::State { .. }
             | Self::NotReady { .. }
@@ -362,6 +435,7 @@ impl Error {
             | Self::Root(_) => Kind::Refused,
             Self::Contradiction(_)
             | Self::SeveralMembers { .. }
+            | Self::SeveralArtifacts { .. }
             | Self::Text(_)
             | Self::Name(_)
             // A definition's own were looked at when it was read: what is refused here was typed.
@@ -373,6 +447,8 @@ impl Error {
                 | ResolveError::BareDefinition(_),
             ) => Kind::Usage,
             Self::Broken { .. }
+            | Self::ArtifactBroken { .. }
+            | Self::Randomness(_)
             | Self::Logs { .. }
             | Self::OwnIdentity(_)
             | Self::Cache(_)

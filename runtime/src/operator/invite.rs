@@ -1,6 +1,8 @@
 //! Letting somebody into a cell. An agent or bot that has a definition is started in it.
 
-use chrono::Utc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{Error, Operator, Wish, plan::Situation, summon::READY_WITHIN, teardown};
@@ -8,6 +10,7 @@ use crate::{
     agent::DefinedProgram,
     audit::Action,
     cell::{CellId, Identity, Member, Record, Role, is_expired},
+    mail::{Secret, Token},
     warden::{Answer, Ask},
 };
 
@@ -26,29 +29,58 @@ pub struct Invited {
     pub message: String,
     /// The process that was started for it, or its host.
     pub pid: Option<u32>,
+    /// What a person joins with, once.
+    pub token: Option<String>,
+    /// Until when they can.
+    pub expires_at: Option<DateTime<Utc>>,
 }
 
+/// How long a token lets somebody in, unless it is said.
+const TOKEN_LASTS: Duration = Duration::from_secs(24 * 60 * 60);
+
 impl Operator {
-    /// Lets somebody into a cell.
+    /// Lets somebody into a cell. A person gets a token, which lets them in once, until `expires` from now.
     ///
     /// # Errors
     /// No such cell, no right to, a cell that takes no members, a member already, an agent that does not start.
-    pub fn invite(&mut self, cell: &str, guest: &Identity, role: Role) -> Result<Invited, Error> {
+    pub fn invite(&mut self, cell: &str, guest: &Identity, role: Role, expires: Option<Duration>) -> Result<Invited, Error> {
+        if expires.is_some() && guest.startable().is_some() {
+            return Err(Error::Contradiction("--expires is for people, who join with a token; agents and bots are started"));
+        }
         let record = self.swept_cell(cell)?;
         let id = record.proposal.cell_id.clone();
         self.must_lead(&record, "invite to", Action::Invite)?;
         self.must_accept(&record, guest)?;
         let defined = guest.startable().map(|name| crate::agent::load(&self.root, name)).transpose()?.flatten();
-        let pid = match (defined, guest.startable()) {
-            (Some(_), Some(_)) => Some(self.start_guest(&record, guest, role)?),
-            (Some(_) | None, Some(_) | None) => {
+        let mut token = None;
+        let pid = match (defined, guest) {
+            (Some(_), Identity::Agent(_) | Identity::Bot(_)) => Some(self.start_guest(&record, guest, role)?),
+            (_, Identity::Human(_)) => {
+                token = Some(self.issue_token(&id, guest, role, expires.unwrap_or(TOKEN_LASTS))?);
+                None
+            }
+            (None, Identity::Agent(_) | Identity::Bot(_)) => {
                 let member = Member { identity: guest.clone(), role, joined_at: Utc::now(), invited_by: self.actor.clone() };
                 self.registry.add_member(&id, &member, &self.actor.to_string())?;
                 None
             }
         };
         let message = format!("Invited {guest} as {role} to {id}");
-        Ok(Invited { cell_id: id, guest: guest.clone(), role, invited_by: self.actor.clone(), message, pid })
+        let (token, expires_at) = token.unzip();
+        let invited_by = self.actor.clone();
+        Ok(Invited { cell_id: id, guest: guest.clone(), role, invited_by, message, pid, token, expires_at })
+    }
+
+    /// Makes a person a member, and draws what they join with. Only the digest of its secret is stored.
+    fn issue_token(&mut self, id: &CellId, guest: &Identity, role: Role, lasts: Duration) -> Result<(String, DateTime<Utc>), Error> {
+        let now = Utc::now();
+        let until = chrono::Duration::from_std(lasts).ok().and_then(|lasts| now.checked_add_signed(lasts));
+        let until = until.ok_or(Error::Contradiction("that is longer than Lazarus can count"))?;
+        let member = Member { identity: guest.clone(), role, joined_at: now, invited_by: self.actor.clone() };
+        let secret = Secret::draw().map_err(Error::Randomness)?;
+        self.registry.issue_token(id, &member, secret.sha256(), until, &self.actor.to_string())?;
+        let token = Token { owner_uid: rustix::process::geteuid().as_raw(), cell: id.clone(), secret };
+        Ok((token.to_string(), until))
     }
 
     /// Refuses early what the registry would refuse late: before a process is started for it.

@@ -4,7 +4,9 @@
 //! An [`Operator`] is one command's view: the root, the registry, and who gives the command.
 
 mod agents;
+mod artifacts;
 mod audit;
+mod author;
 mod close;
 mod destroy;
 mod error;
@@ -16,6 +18,7 @@ mod join;
 mod logs;
 mod plan;
 mod record;
+mod revoke;
 mod run;
 mod send;
 mod status;
@@ -26,7 +29,9 @@ mod teardown;
 use std::path::Path;
 
 pub use agents::{AgentListed, AgentShown};
+pub use artifacts::{ArtifactLine, Destination, Fetched};
 pub use audit::AuditVerdict;
+pub use author::{Checked, ImportGroup, Scaffolded};
 pub use close::Closed;
 pub use destroy::Destroyed;
 pub use error::{Error, Kind};
@@ -37,6 +42,7 @@ pub use invite::Invited;
 pub use join::{JoinError, MemberClient, join, member_client};
 pub use logs::{LogLine, LogRequest};
 pub use plan::Wish;
+pub use revoke::Revoked;
 pub use run::Ran;
 pub use send::{Fate, Outgoing, Recipient, Sent, SentOne};
 pub use status::{CellStatus, CellView, Probe, RunStatus};

@@ -4,6 +4,7 @@ mod again;
 mod guests;
 mod homes;
 mod mail;
+mod people;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -15,7 +16,7 @@ use std::{
 use chrono::Utc;
 use tokio::sync::mpsc;
 
-use self::{guests::Invitation, homes::MEASURE_EVERY, mail::Keeping};
+use self::{guests::Invitation, homes::MEASURE_EVERY, mail::Keeping, people::Entrance};
 
 use super::{
     child::{AgentRun, Child},
@@ -157,6 +158,8 @@ struct Duty {
     keeping: VecDeque<Keeping>,
     /// Steps that came of something else.
     steps: VecDeque<Step>,
+    /// Where people come in.
+    entrance: Entrance,
     own: ProcessRef,
     /// What `active` became in the registry, until it is written beside the cell as well.
     record: Option<Record>,
@@ -188,6 +191,7 @@ impl Duty {
             post,
             keeping: VecDeque::new(),
             steps: VecDeque::new(),
+            entrance: Entrance::default(),
             record: None,
             own,
             next_measure: std::time::Instant::now() + MEASURE_EVERY,
@@ -196,6 +200,7 @@ impl Duty {
             let agent = &plan.launch.agent;
             let child = duty.life.children.iter().position(|child| child.runs.iter().any(|run| run.agent == *agent));
             duty.take_in(&plan, child.unwrap_or_default());
+            duty.serve_agent(&plan, child.unwrap_or_default())?;
         }
         for index in 0..duty.life.children.len() {
             duty.watch_child(index)?;
@@ -244,6 +249,7 @@ impl Duty {
                             self.write_record(&record);
                         }
                         self.post.open_doors();
+                        self.mind_the_door();
                         let after = self.life.activated(self.expiry(), self.spec.timeout);
                         if matches!(after, Step::Over) {
                             return self.over();
@@ -398,6 +404,7 @@ impl Duty {
             self.life.waiters.push(asker);
         }
         self.post.closing();
+        self.entrance = Entrance::default();
         Ok(matches!(self.life.closing(grace), Step::Over))
     }
 

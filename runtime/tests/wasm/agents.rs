@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lazarus::{
     backend::protocol::{End, Occasion, Outcome},
+    cell::Role,
     mail::{Artifact, Call, Facts, Gift, Message, MessageId, Reason, Refusal},
 };
 
@@ -25,6 +26,7 @@ pub const CASES: &[Case] = &[
     ("a_resurrected_agent_is_told_so", a_resurrected_agent_is_told_so),
     ("an_agent_that_refuses_to_start_is_refused", an_agent_that_refuses_to_start_is_refused),
     ("an_event_is_a_sign_of_life", an_event_is_a_sign_of_life),
+    ("every_instance_sees_the_same_directories", every_instance_sees_the_same_directories),
     ("one_agent_closes_and_the_other_lives", one_agent_closes_and_the_other_lives),
     ("a_program_may_log_and_beat", a_program_may_log_and_beat),
     ("an_agent_of_another_shape_is_refused", an_agent_of_another_shape_is_refused),
@@ -69,7 +71,7 @@ fn facts() -> Facts {
         cell: "laz-0123abcd".parse().unwrap(),
         project: "alpha".parse().unwrap(),
         identity: "agent:scribe".parse().unwrap(),
-        role: lazarus::cell::Role::Observer,
+        role: Role::Observer,
         ttl_left: Some(7),
     }
 }
@@ -191,10 +193,10 @@ fn an_idle_agent_is_dropped_and_woken() {
     let mut host = Host::start(&[idle("sleepy"), launch_agent("awake", TROUBLE)]);
     host.until_ready("awake");
     host.listen(|heard| heard["sleepy"].idle == 1);
-    assert_eq!(host.tell("sleepy", 1, "wake up"), Outcome::Done);
+    assert_eq!(host.tell("sleepy", 1, "hello"), Outcome::Done);
     host.listen(|heard| heard["sleepy"].idle == 2);
     assert!(matches!(host.tell("sleepy", 2, "trap"), Outcome::Lost { .. }));
-    assert_eq!(host.tell("sleepy", 3, "wake up"), Outcome::Done);
+    assert_eq!(host.tell("sleepy", 3, "hello"), Outcome::Done);
     host.listen(|heard| heard["sleepy"].idle == 3);
     assert_eq!(host.log("sleepy"), "info: first      \ninfo: woken      \ninfo: woken      \ninfo: again      \n");
     assert_eq!(host.heard["awake"].idle, 0);
@@ -243,6 +245,53 @@ fn an_event_is_a_sign_of_life() {
     host.finish();
 }
 
+/// The directories were opened before the jail closed, and are there for instances that are made behind it; a path that was swapped
+/// meanwhile leads nowhere new.
+fn every_instance_sees_the_same_directories() {
+    // Logs the path of each directory, makes one in it that is called as the message says, and logs whether that was allowed.
+    let agent = Agent {
+        message: r#"(local $at i32) (local $left i32)
+          (call $directories (i32.const 64))
+          (local.set $at (i32.load (i32.const 64))) (local.set $left (i32.load (i32.const 68)))
+          (loop $more
+            (call $log (i32.load offset=4 (local.get $at)) (i32.load offset=8 (local.get $at)))
+            (call $mkdir (i32.load (local.get $at)) (local.get $text) (local.get $text_len) (i32.const 80))
+            (call $log (i32.add (i32.const 1024) (i32.mul (i32.load8_u (i32.const 80)) (i32.const 4))) (i32.const 4))
+            (local.set $at (i32.add (local.get $at) (i32.const 12)))
+            (br_if $more (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+          (call $ok)"#,
+        more: r#"(data (i32.const 1024) "madenot!")"#,
+        ..QUIET
+    };
+    let place = tempfile::tempdir().unwrap();
+    let at = |name: &str| place.path().join(name);
+    for name in ["home", "other", "shared"] {
+        std::fs::create_dir(at(name)).unwrap();
+    }
+    let looker = |name: &str, home: &str, role| {
+        let mut launch = limited(launch_agent(name, agent), |limits| limits.idle = Duration::from_millis(20));
+        (launch.role, launch.shared) = (role, Some(at("shared")));
+        at_home(launch, &at(home))
+    };
+    let mut host = Host::start(&[looker("worker", "home", Role::Executor), looker("watcher", "other", Role::Observer)]);
+    for (event, name) in [(1, "first"), (2, "second")] {
+        host.listen(|heard| heard.values().all(|heard| u64::try_from(heard.idle) == Ok(event)));
+        for agent in ["worker", "watcher"] {
+            assert_eq!(host.tell(agent, event, &format!("{name} {agent}")), Outcome::Done);
+        }
+        if event == 1 {
+            std::fs::rename(at("home"), at("moved")).unwrap();
+            std::os::unix::fs::symlink("/tmp", at("home")).unwrap();
+        }
+    }
+    assert_eq!(host.log("worker"), "info: /home\ninfo: made\ninfo: /shared\ninfo: made\n".repeat(2));
+    assert_eq!(host.log("watcher"), "info: /home\ninfo: made\ninfo: /shared\ninfo: not!\n".repeat(2));
+    assert!(at("moved/first worker").exists() && at("moved/second worker").exists());
+    assert!(at("shared/second worker").exists() && at("other/second watcher").exists() && !at("shared/second watcher").exists());
+    host.close(None, LONG);
+    host.finish();
+}
+
 fn one_agent_closes_and_the_other_lives() {
     let mut host = Host::start(&[launch_agent("one", DIARY), launch_agent("other", DIARY)]);
     host.until_ready("one");
@@ -269,7 +318,7 @@ fn calls_the_cell() -> String {
   (import "lazarus:cell/heartbeat@0.1.0" (instance $heartbeat (export "beat" (func))))
   (core module $libc (memory (export "memory") 1) {})
   (core instance $libc (instantiate $libc))
-  (core func $write (canon lower (func $log "write") (memory $libc "memory")))
+  (core func $write (canon lower (func $log "write") (memory (core memory $libc "memory"))))
   (core func $beat (canon lower (func $heartbeat "beat")))
   (core module $main
     (import "cell" "write" (func $write (param i32 i32 i32))) (import "cell" "beat" (func $beat))

@@ -62,6 +62,13 @@ fn an_event_has_its_wall_time_host_calls_included() {
         assert!((HALF_A_SECOND..LONG).contains(&since.elapsed()), "{:?}", since.elapsed());
         assert_eq!(host.tell("trouble", event + 1, "fine"), Outcome::Done);
     }
+    // And one that sleeps, in a call of WASI.
+    let sleeper = Agent { message: "(call $block (call $subscribe (i64.const 3600000000000))) (call $ok)", ..QUIET };
+    let mut other = Host::start(&[limited(launch_agent("sleeper", sleeper), |limits| limits.event = HALF_A_SECOND)]);
+    other.until_ready("sleeper");
+    assert_lost(&other.tell("sleeper", 1, "good night"), "event");
+    other.close(None, LONG);
+    other.finish();
     // The answer comes after all: too late, and nobody's.
     let (late, _) = host.asked("trouble");
     host.answer("trouble", late, Ok(Gift::Sent { id: MessageId::random() }));
@@ -137,6 +144,8 @@ fn a_handler_outlives_no_grace() {
         let mut host = Host::start(&[trouble(|_| {})]);
         host.until_ready("trouble");
         host.event("trouble", 1, message(text));
+        // In the middle of it.
+        host.listen(|heard| !heard["trouble"].calls.is_empty() || heard["trouble"].stderr.ends_with(b"spin\n"));
         host.close(None, Duration::from_millis(300));
         let heard = host.finish();
         assert_limit(&ended(&heard, "trouble"), "grace");

@@ -41,12 +41,13 @@ pub const ECHO: Agent<'static> = Agent {
     ..QUIET
 };
 
-/// Does what the first letter of a message says: trap, spin, bomb (of memory), compute for a while, log for ever, wait for an answer, retry,
+/// Does what the first letter of a message says: trap, spin (and log that first), bomb (of memory), compute for a while, log for ever, wait for an answer, retry,
 /// park; anything else goes well. Logs how it begins.
 pub const TROUBLE: Agent<'static> = Agent {
     message: "(local $do i32) (local $i i32) (local.set $do (i32.load8_u (local.get $text)))
       (if (i32.eq (local.get $do) (i32.const 116)) (then (unreachable)))
-      (if (i32.eq (local.get $do) (i32.const 115)) (then (loop $more (br $more))))
+      (if (i32.eq (local.get $do) (i32.const 115)) (then
+        (call $log (local.get $text) (local.get $text_len)) (loop $more (br $more))))
       (if (i32.eq (local.get $do) (i32.const 98)) (then
         (loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) (unreachable)))
       (if (i32.eq (local.get $do) (i32.const 99)) (then
@@ -78,6 +79,10 @@ impl Agent<'_> {
   (import "lazarus:cell/log@0.1.0" "write" (func $write (param i32 i32 i32)))
   (import "lazarus:cell/heartbeat@0.1.0" "beat" (func $beat))
   (import "lazarus:cell/artifacts@0.1.0" "declare" (func $declare (param i32 i32 i32 i32 i32)))
+  (import "wasi:filesystem/preopens@0.2.0" "get-directories" (func $directories (param i32)))
+  (import "wasi:filesystem/types@0.2.0" "[method]descriptor.create-directory-at" (func $mkdir (param i32 i32 i32 i32)))
+  (import "wasi:clocks/monotonic-clock@0.2.0" "subscribe-duration" (func $subscribe (param i64) (result i32)))
+  (import "wasi:io/poll@0.2.0" "[method]pollable.block" (func $block (param i32)))
   (memory (export "memory") 16)
   (global $next (mut i32) (i32.const 131072))
   (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
@@ -109,6 +114,28 @@ impl Agent<'_> {
     }
 }
 
+/// What these agents use of WASI, and a world of it beside their own.
+const WASI: [&str; 4] = [
+    "package wasi:io@0.2.0; interface poll { resource pollable { block: func(); } }",
+    "package wasi:clocks@0.2.0;
+     interface monotonic-clock { use wasi:io/poll@0.2.0.{pollable}; subscribe-duration: func(when: u64) -> pollable; }",
+    "package wasi:filesystem@0.2.0;
+     interface types {
+       enum error-code { access, would-block, already, bad-descriptor, busy, deadlock, quota, exist, file-too-large, illegal-byte-sequence,
+         in-progress, interrupted, invalid, io, is-directory, loop, too-many-links, message-size, name-too-long, no-device, no-entry, no-lock,
+         insufficient-memory, insufficient-space, not-directory, not-empty, not-recoverable, unsupported, no-tty, no-such-device, overflow,
+         not-permitted, pipe, read-only, invalid-seek, text-file-busy, cross-device }
+       resource descriptor { create-directory-at: func(path: string) -> result<_, error-code>; }
+     }
+     interface preopens { use types.{descriptor}; get-directories: func() -> list<tuple<descriptor, string>>; }",
+    "package tests:agents;
+     world agent-with-wasi {
+       include lazarus:cell/event-agent@0.1.0;
+       import wasi:clocks/monotonic-clock@0.2.0;
+       import wasi:filesystem/preopens@0.2.0;
+     }",
+];
+
 /// Makes the component; the same text, once a process.
 fn encoded(module: &str) -> Vec<u8> {
     static MADE: Mutex<BTreeMap<String, Vec<u8>>> = Mutex::new(BTreeMap::new());
@@ -117,8 +144,12 @@ fn encoded(module: &str) -> Vec<u8> {
         return component.clone();
     }
     let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk/wit")).unwrap();
-    let world = resolve.select_world(&[package], Some("event-agent")).unwrap();
+    resolve.push_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../guest-sdk/wit")).unwrap();
+    let mut package = None;
+    for text in WASI {
+        package = Some(resolve.push_str("tests.wit", text).unwrap());
+    }
+    let world = resolve.select_world(&[package.unwrap()], Some("agent-with-wasi")).unwrap();
     let mut binary = wat::parse_str(module).unwrap_or_else(|error| panic!("{error}\n{module}"));
     embed_component_metadata(&mut binary, &resolve, world, StringEncoding::UTF8).unwrap();
     let component = ComponentEncoder::default().module(&binary).unwrap().validate(true).encode().unwrap();

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -124,12 +124,16 @@ impl Sources {
     /// This program, for reading and executing: where it is on the machine, or in a root of the agent's own.
     fn client(&mut self, none: NoNamespace<'_>) -> Result<(), SpawnError> {
         let own = Path::new(OWN_PROGRAM);
-        let opened = place(own, OFlags::empty(), |kind| kind == FileType::RegularFile)?;
-        let target = if none.is_some() {
-            fs::read_link(own).map_err(|source| SpawnError::Open { path: own.to_owned(), source })?
-        } else {
-            Path::new(CLIENT_DIRECTORY).join(CLIENT)
-        };
+        let fail = |source: io::Error| SpawnError::Open { path: own.to_owned(), source };
+        let path = fs::read_link(own).map_err(fail)?;
+        // By its path: what runs was opened in another mount namespace, and cannot be bound into this one.
+        let opened = place(&path, OFlags::NOFOLLOW, |kind| kind == FileType::RegularFile)?;
+        let runs = fs::metadata(own).map_err(fail)?;
+        let found = fstat(&opened).map_err(|errno| fail(errno.into()))?;
+        if (found.st_dev, found.st_ino) != (runs.dev(), runs.ino()) {
+            return Err(SpawnError::Open { path, source: io::Error::other("it was replaced since this cell was started") });
+        }
+        let target = if none.is_some() { path } else { Path::new(CLIENT_DIRECTORY).join(CLIENT) };
         self.client = target.parent().map(|directory| directory.to_string_lossy().into_owned());
         self.push(opened, &target, Use::Read);
         Ok(())

@@ -23,7 +23,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::{
     confine,
-    detect::{SOURCE_MOST_BYTES, detect_bytes},
+    detect::{DetectError, SOURCE_MOST_BYTES, detect_bytes},
     engine::{Purpose, engine},
     inspect::{Facts, possible},
     look::{LookError, look},
@@ -57,6 +57,9 @@ const PIECE_BYTES: usize = 64 * 1024;
 /// Why a source was not compiled.
 #[derive(Debug, thiserror::Error)]
 pub enum CompileError {
+    /// The source is not WebAssembly, or not readable.
+    #[error(transparent)]
+    Source(#[from] DetectError),
     /// The compiler refused it.
     #[error("compile the program: {message}")]
     Refused {
@@ -249,7 +252,7 @@ enum Refusal {
     #[error("read the source")]
     Read(#[source] io::Error),
     #[error(transparent)]
-    Detect(#[from] super::detect::DetectError),
+    Detect(#[from] DetectError),
     #[error("{0}")]
     Engine(String),
     #[error("tell what was found")]
@@ -278,7 +281,7 @@ fn answer_stdin(inspect_only: bool) -> Result<(), Refusal> {
     let mut source = Vec::new();
     io::stdin().lock().take(SOURCE_MOST_BYTES + 1).read_to_end(&mut source).map_err(Refusal::Read)?;
     if source.len() as u64 > SOURCE_MOST_BYTES {
-        return Err(super::detect::DetectError::TooLarge.into());
+        return Err(DetectError::TooLarge.into());
     }
     let what = detect_bytes(&source)?;
     let binary = wat::parse_bytes(&source).map_err(|error| words(&error.to_string()))?;

@@ -5,7 +5,7 @@ use std::{fs::File, io};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    cache::sealed_copy,
+    cache::{CacheError, sealed_copy},
     compile::{CompileError, INSPECT_FLAG, run},
     detect::detect,
 };
@@ -41,9 +41,11 @@ pub struct Facts {
 /// # Errors
 /// A source that is no WebAssembly, cannot be parsed, or was built for another Lazarus; as [`CompileError`] says it.
 pub fn inspect(source: &mut File) -> Result<Facts, CompileError> {
-    let foreign = |error: super::detect::DetectError| CompileError::Refused { message: error.to_string() };
-    let header = detect(source).map_err(foreign)?;
-    let (copy, _) = sealed_copy(source).map_err(|error| CompileError::Refused { message: error.to_string() })?;
+    let header = detect(source)?;
+    let (copy, _) = sealed_copy(source).map_err(|error| match error {
+        CacheError::Detect(error) => CompileError::Source(error),
+        other => CompileError::Process(io::Error::other(other)),
+    })?;
     let bytes = copy.metadata().map_err(CompileError::Process)?.len();
     let mut said = Vec::new();
     run(copy, Some(INSPECT_FLAG), FACTS_MOST_BYTES, &mut said)?;

@@ -1,11 +1,20 @@
 //! `lazarus agent`: the definitions that are installed.
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use serde::Serialize;
 
-use crate::cli::{args::AgentCommand, failure::Failure, say::Say, table::table};
-use crate::operator::{AgentListed, AgentShown, Operator, policy_lines};
+use super::success;
+use crate::{
+    cell::{AgentName, text},
+    cli::{
+        args::AgentCommand,
+        failure::{Failure, REFUSED},
+        say::Say,
+        table::table,
+    },
+    operator::{AgentListed, AgentShown, Checked, Operator, policy_lines},
+};
 
 #[derive(Serialize)]
 struct Done<'a> {
@@ -26,6 +35,9 @@ pub fn run(operator: &mut Operator, command: AgentCommand, say: &Say) -> Result<
             let done = Done { success: true, agent: listed.name.as_str(), message };
             Ok(say.done(&done, || done.message.clone()))
         }
+        // What needs no root was done before one was opened.
+        AgentCommand::New { name, directory } => new(&name, directory.as_deref(), say),
+        AgentCommand::Check { file } => check(&file, say),
         AgentCommand::List => {
             #[derive(Serialize)]
             struct Envelope<'a> {
@@ -51,6 +63,50 @@ pub fn run(operator: &mut Operator, command: AgentCommand, say: &Say) -> Result<
             Ok(say.done(&done, || done.message.clone()))
         }
     }
+}
+
+/// Makes the crate of a new agent.
+pub(in crate::cli) fn new(name: &AgentName, directory: Option<&Path>, say: &Say) -> Result<ExitCode, Failure> {
+    let made = Operator::agent_new(name, directory)?;
+    let next = || {
+        format!(
+            "{}\nNext:\n  cd {} && cargo build --release --target wasm32-wasip2\n  lazarus agent add agent.toml\n  lazarus summon {name} my-project\n\
+             Then, with the cell that it names: lazarus send CELL hello --wait",
+            made.message,
+            made.directory.display()
+        )
+    };
+    Ok(say.done(&success(&made), next))
+}
+
+/// Says what a program is, before it runs.
+pub(in crate::cli) fn check(file: &Path, say: &Say) -> Result<ExitCode, Failure> {
+    #[derive(Serialize)]
+    struct Envelope<'a> {
+        success: bool,
+        #[serde(flatten)]
+        checked: &'a Checked,
+        exit_code: u8,
+    }
+    let checked = Operator::agent_check(file)?;
+    let exit_code = if checked.runs { 0 } else { REFUSED };
+    let said = say.done(&Envelope { success: checked.runs, checked: &checked, exit_code }, || checked_lines(&checked));
+    Ok(if checked.runs { said } else { ExitCode::from(exit_code) })
+}
+
+fn checked_lines(checked: &Checked) -> String {
+    let sdk = checked.sdk.as_ref().map_or_else(|| "not stamped".to_owned(), |version| format!("lazarus-guest {version}"));
+    let mut text = format!("{}\n  size      {} bytes\n  sdk       {sdk}\n", text::one_line(&checked.message, 2000), checked.bytes);
+    for export in &checked.exports {
+        text.push_str(&format!("  exports   {export}\n"));
+    }
+    let rows = checked.imports.iter().map(|group| {
+        let names: Vec<&str> = group.imports.iter().map(|name| name.rsplit(['/', ':']).next().unwrap_or(name)).collect();
+        let held = if group.provided { "yes" } else { "NO" };
+        vec![group.package.clone(), held.to_owned(), group.needs.to_owned(), text::one_line(&names.join(" "), 200)]
+    });
+    text.push_str(&table(&["IMPORTS", "PROVIDED", "AND", "WHAT"], &rows.collect::<Vec<_>>()));
+    text
 }
 
 fn list(agents: &[AgentListed]) -> String {

@@ -1,6 +1,7 @@
 //! Each command: its use case, its envelope, and what a person reads instead.
 
 mod agents;
+mod artifacts;
 mod explain;
 mod logs;
 mod mail;
@@ -13,12 +14,13 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+pub(super) use self::agents::{check as agent_check, new as agent_new};
 use super::{
     args::{AuditCommand, Command},
     failure::Failure,
     say::Say,
 };
-use crate::operator::{InboxRequest, LogRequest, Operator};
+use crate::operator::{InboxRequest, Invited, LogRequest, Operator};
 
 /// A success envelope: `success` first, then the keys of the contract.
 #[derive(Serialize)]
@@ -48,9 +50,13 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
     match command {
         Command::Summon { agent, project, options } => summon::summon(&mut operator, &agent, &project, *options, say),
         Command::Team { agents, project, options } => summon::team(&mut operator, &agents.0, &project, *options, say),
-        Command::Invite { cell, guest, role } => {
-            let invited = operator.invite(&cell, &guest, role)?;
-            Ok(say.done(&success(&invited), || invited.message.clone()))
+        Command::Invite { cell, guest, role, expires } => {
+            let invited = operator.invite(&cell, &guest, role, expires)?;
+            Ok(say.done(&success(&invited), || invitation(&invited)))
+        }
+        Command::Revoke { cell, member } => {
+            let revoked = operator.revoke(&cell, &member)?;
+            Ok(say.done(&success(&revoked), || revoked.message.clone()))
         }
         Command::Status { cell: Some(cell), .. } => {
             let status = operator.status(&cell)?;
@@ -61,8 +67,8 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
             let closed = operator.close(&cell, grace, !no_wait)?;
             Ok(say.done(&success(&closed), || closed.message.clone()))
         }
-        Command::Destroy { cell } => {
-            let destroyed = operator.destroy(&cell)?;
+        Command::Destroy { cell, force } => {
+            let destroyed = operator.destroy(&cell, force)?;
             Ok(say.done(&success(&destroyed), || format!("{}\n{}", destroyed.message, status::receipt_line(&destroyed.receipt))))
         }
         Command::Run { target, timeout, bare, project, options } => {
@@ -78,6 +84,7 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
             let request = InboxRequest { of, shown, follow, acknowledge: ack };
             mail::inbox(&mut operator, &cell, mail::Look { message, retry, discard, request }, say)
         }
+        Command::Artifacts { cell, command } => artifacts::run(&mut operator, cell, command, say),
         Command::Extend { cell, by } => {
             let extended = operator.extend(&cell, by)?;
             Ok(say.done(&success(&extended), || format!("{}, until {}", extended.message, local(extended.expires_at))))
@@ -95,6 +102,17 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
         // Carried out already, without an operator.
         Command::Completions { .. } | Command::Cell(_) | Command::Join { .. } => Ok(ExitCode::SUCCESS),
     }
+}
+
+/// What a person who invites reads: for another person, what to hand over.
+fn invitation(invited: &Invited) -> String {
+    let (Some(token), Some(until)) = (&invited.token, invited.expires_at) else { return invited.message.clone() };
+    format!(
+        "{}\nThey join, once and until {}, with:\n  lazarus join {token}\nWhoever has the token joins as {}: hand it over where nobody else reads.",
+        invited.message,
+        local(until),
+        invited.guest
+    )
 }
 
 /// A time as the operator's clock shows it.

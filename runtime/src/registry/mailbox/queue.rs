@@ -139,14 +139,6 @@ impl ReadRegistry {
         })
     }
 
-    /// Returns the first moment at which a message that waits for its retry is due. It may have passed: its receiver did not take it yet.
-    ///
-    /// # Errors
-    /// The registry cannot be read.
-    pub fn next_retry(&self, cell: &CellId) -> Result<Option<DateTime<Utc>>, RegistryError> {
-        self.next_retry_after(cell, DateTime::UNIX_EPOCH)
-    }
-
     /// Returns the first moment after `now` at which a message that waits for its retry is due: when to look again, for whoever has just
     /// looked at `now`.
     ///

@@ -134,7 +134,7 @@ fn a_message_that_waits_for_its_retry_is_not_overtaken() {
     fixture.settle(&cell, "agent:critic", &failed(&first, "it\ntrapped\u{1b}[2J", Some(later)));
     assert_eq!(fixture.next(&cell, "agent:critic", None), None);
     assert_eq!(fixture.registry.receivers_waiting(&cell, Utc::now()).expect("readable"), []);
-    assert_eq!(fixture.registry.next_retry(&cell).expect("readable"), Some(later));
+    assert_eq!(fixture.registry.next_retry_after(&cell, Utc::now()).expect("readable"), Some(later));
     assert_eq!(fixture.registry.next_retry_after(&cell, later).expect("readable"), None);
     let row = fixture.registry.mail(&cell, &first).expect("readable").expect("there");
     assert_eq!(row.message.attempt, 1);

@@ -29,8 +29,9 @@ impl Duty {
             Ok(Some(child)) => {
                 let index = self.life.joining(child, self.spec.ready_within);
                 self.take_in(&invitation.plan, index);
+                let served = self.serve_agent(&invitation.plan, index);
                 self.invitations.insert(index, invitation);
-                if let Err(error) = self.watch_child(index) {
+                if let Err(error) = served.and_then(|()| self.watch_child(index)) {
                     self.not_joined(index, &error.to_string());
                 }
             }

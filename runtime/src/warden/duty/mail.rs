@@ -78,11 +78,13 @@ impl Duty {
             Ask::Mail => {
                 // The answer first: whoever sent does not wait for the delivery.
                 noted(answers);
+                self.mind_the_door();
                 self.post.pump();
             }
             Ask::Await { message } => self.post.wait_for(message, answers),
             Ask::Revoked { member } => {
                 self.post.revoked(&member);
+                self.mind_the_door();
                 noted(answers);
             }
             Ask::Close { .. } | Ask::End { .. } | Ask::Start { .. } => {}
@@ -159,9 +161,13 @@ impl Duty {
     /// Something that was ordered is done.
     pub(super) fn errand_done(&mut self, errand: Errand) {
         let was_kept = matches!(errand.done, Done::Kept(_));
+        let was_invited = matches!(errand.done, Done::Invited(_));
         if let Some(digest) = self.post.done(errand) {
             // Nobody names it any more. Left behind, it goes with the cell.
             let _ = self.made.dir.artifacts().and_then(|artifacts| artifacts.remove_file(digest));
+        }
+        if was_invited {
+            self.mind_the_door();
         }
         if was_kept {
             self.keeping.pop_front();

@@ -26,6 +26,7 @@ mod errand;
 mod letters;
 mod line;
 mod lines;
+mod people;
 mod pump;
 mod rate;
 mod roster;

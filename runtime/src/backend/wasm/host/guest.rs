@@ -48,6 +48,14 @@ pub struct State {
     places: Arc<[Place]>,
 }
 
+impl State {
+    /// Lets go of what belonged to the last event: what is known of the cell, whose time passes, and a limit that the guest lived on with.
+    pub fn next_event(&mut self) {
+        self.member.facts = None;
+        self.limiter.forget();
+    }
+}
+
 impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         self.wasi.ctx()

@@ -12,11 +12,13 @@ use super::{
     outbox::Outbox,
     p1,
     places::Opened,
+    stdio::InheritedOut,
     told::{Tell, Told, told},
 };
 use crate::{
     backend::{
-        Launch, Program, WasmForm,
+        Launch, Program, Stdio, WasmForm,
+        protocol::Stream,
         wasm::{
             engine::{Purpose, engine},
             text::one_line,
@@ -137,7 +139,8 @@ impl Loader {
         let desk = by_events.then(|| Arc::new(Desk::new(index, launch.agent.clone(), Arc::clone(&self.outbox))));
         let home = launch.home.as_ref().and(places.first());
         let pulse = home.map(|home| Arc::new(Pulse::new(Arc::clone(&home.dir.dir))));
-        let member = Member { index, outbox: Arc::clone(&self.outbox), pulse, desk, facts: None };
+        let stderr = (launch.stdio == Stdio::Inherited).then(|| InheritedOut::new(Stream::Stderr));
+        let member = Member { index, outbox: Arc::clone(&self.outbox), stderr, pulse, desk, facts: None };
         let parts = Parts {
             launch: Arc::new(launch),
             index,

@@ -152,6 +152,11 @@ impl InheritedOut {
         Self { stream, terminal }
     }
 
+    /// Writes a line of the host's own making. A reader that went away has its reasons.
+    pub fn line(self, bytes: &[u8]) {
+        let _ = write_all(self.fd(), bytes);
+    }
+
     fn fd(self) -> BorrowedFd<'static> {
         match self.stream {
             Stream::Stdout => rustix::stdio::stdout(),

@@ -168,16 +168,16 @@ impl Life {
     async fn event(&self, standing: Standing, occasion: Occasion) -> (Standing, Outcome) {
         let lost = |end| (Standing::Dropped(Beginning::Again), Outcome::Lost { end });
         let mut instance = match standing {
-            Standing::Waiting(instance) => instance,
+            Standing::Waiting(mut instance) => {
+                instance.store.data_mut().next_event();
+                instance
+            }
             Standing::Dropped(beginning) => match self.begin(beginning).await {
                 Ok(instance) => instance,
                 Err(Failed::Ended(end)) => return lost(end),
                 Err(Failed::Refused(words)) => return lost(End::Trapped { message: format!("its start failed: {words}") }),
             },
         };
-        let state = instance.store.data_mut();
-        state.limiter.forget();
-        state.member.facts = None;
         let Instance { store, exports } = &mut *instance;
         let agent = exports.lazarus_cell_agent();
         let returned = match occasion {

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{super::outbox::Outbox, Desk, Pulse};
+use super::{
+    super::{outbox::Outbox, stdio::InheritedOut},
+    Desk, Pulse,
+};
 use crate::{
     backend::protocol::Stream,
     cell::text::push_printable,
@@ -17,8 +20,10 @@ const LINE_MOST_BYTES: usize = 8192;
 pub struct Member {
     /// Its place among the launches.
     pub index: u16,
-    /// Where its log goes.
+    /// Where its log goes, and whatever else it says.
     pub outbox: Arc<Outbox>,
+    /// Where its log goes instead, if the caller's own streams are the guest's.
+    pub stderr: Option<InheritedOut>,
     /// Its signs of life; none without a home.
     pub pulse: Option<Arc<Pulse>>,
     /// Where its calls go; none for programs that do not live by events.
@@ -59,8 +64,12 @@ impl Member {
         let mut line = format!("{level}: ");
         push_printable(&mut line, &text.as_bytes()[..end]);
         line.push('\n');
-        self.outbox.room(self.index).await;
-        self.outbox.output(self.index, Stream::Stderr, line.as_bytes());
+        if let Some(stderr) = self.stderr {
+            stderr.line(line.as_bytes());
+        } else {
+            self.outbox.room(self.index).await;
+            self.outbox.output(self.index, Stream::Stderr, line.as_bytes());
+        }
     }
 
     /// Gives a sign of life.
