@@ -1,6 +1,7 @@
 //! What impatient operators and hostile agents do, and what must come of it.
 
 use std::{
+    ffi::OsStr,
     os::unix::fs::PermissionsExt,
     time::{Duration, Instant},
 };
@@ -267,13 +268,19 @@ impl SmallDisk {
         Self { lab, holder }
     }
 
+    /// A command among those that see the disk.
+    fn enter(&self, words: &[&OsStr]) -> std::process::Command {
+        let mut command = std::process::Command::new("nsenter");
+        command.args(["--preserve-credentials", "--user", "--mount", "--target", &self.holder.id().to_string(), "--"]);
+        command.args(words).stdin(std::process::Stdio::null());
+        command
+    }
+
     fn run(&self, args: &[&str]) -> std::process::Output {
         let inner = self.lab.command(args);
-        let mut outer = std::process::Command::new("nsenter");
-        outer.args(["--preserve-credentials", "--user", "--mount", "--target", &self.holder.id().to_string(), "--"]);
-        outer.arg(inner.get_program()).args(inner.get_args()).env_clear().stdin(std::process::Stdio::null());
-        outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        outer.output().expect("started")
+        let words: Vec<&OsStr> = std::iter::once(inner.get_program()).chain(inner.get_args()).collect();
+        let variables = inner.get_envs().filter_map(|(name, value)| Some((name, value?)));
+        self.enter(&words).env_clear().envs(variables).output().expect("started")
     }
 
     #[track_caller]
@@ -296,8 +303,11 @@ impl Drop for SmallDisk {
 fn destroy_empties_a_disk_that_an_agent_filled_and_keeps_on_filling() {
     for round in 1..=2 {
         let disk = SmallDisk::new(6);
-        let flood = "while :; do head -c 8000000 /dev/zero >> flood; date >> dates; done 2>/dev/null";
+        // It begins once it is told to: a disk that is full before the cell is active is another story.
+        let flood = "until [ -e go ]; do sleep 0.05; done; while :; do head -c 8000000 /dev/zero >> flood; date >> dates; done 2>/dev/null";
         let cell = text(&disk.json(&["summon", "filler", "p", "--home", "64MiB", "--", "sh", "-c", flood])["cell_id"]);
+        let go = disk.lab.cell_dir(&cell).join("home/workspace/go");
+        assert!(disk.enter(&[OsStr::new("touch"), go.as_os_str()]).output().expect("started").status.success());
         // Whatever still goes into the registry is one of these commands; at last none of them can.
         wait_until(&format!("the disk is full (round {round})"), || !disk.run(&["extend", &cell, "1m"]).status.success());
         let destroyed = disk.json(&["destroy", &cell]);

@@ -47,8 +47,11 @@ fn a_host_with_a_small_guest_is_small() {
 }
 
 fn an_idle_host_uses_no_cpu() {
-    let mut host = Host::start(&[launch("reader", &wat::start(wat::UNTIL_EOF))]);
+    let dropped = limited(launch_agent("dropped", TROUBLE), |limits| limits.idle = Duration::from_millis(1));
+    let mut host = Host::start(&[launch("reader", &wat::start(wat::UNTIL_EOF)), launch_agent("waiting", TROUBLE), dropped]);
     host.until_ready("reader");
+    host.until_ready("waiting");
+    host.listen(|heard| heard["dropped"].idle == 1);
     std::thread::sleep(Duration::from_millis(100));
     let switches = |pid| {
         let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();

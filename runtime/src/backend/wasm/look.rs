@@ -174,6 +174,8 @@ fn shown(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::{collection::vec, prelude::*};
+
     use super::*;
 
     fn facts(text: &str) -> Result<Facts, String> {
@@ -210,6 +212,22 @@ mod tests {
             assert!(facts(&stamped(bad)).is_err(), "{bad:?}");
         }
         assert!(facts(&stamped(&format!("0.1.0+{}", "x".repeat(60)))).is_err(), "too long");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(at in 8_usize..400, damage in vec(any::<u8>(), 1..8), cut in 0_usize..400) {
+            let text = r#"(component (core module (@custom "lazarus:sdk" "0.1.2") (func (export "f")))
+                (import "lazarus:cell/log@0.1.0" (instance (export "x" (func)))) (instance $i) (export "lazarus:cell/agent@0.1.0" (instance $i)))"#;
+            let mut binary = wat::parse_str(text).expect("a program");
+            let at = at.min(binary.len() - 1);
+            let end = binary.len().min(at + damage.len());
+            binary[at..end].copy_from_slice(&damage[..end - at]);
+            binary.truncate(binary.len().saturating_sub(cut));
+            if let Ok(facts) = look(&binary, WasmForm::Component) {
+                prop_assert!(facts.imports.iter().chain(&facts.exports).all(|name| name.len() <= NAME_MOST_BYTES));
+            }
+        }
     }
 
     #[test]

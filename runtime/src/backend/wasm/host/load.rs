@@ -6,7 +6,7 @@ use wasmtime::{Engine, ExternType, InstancePre, Linker, Module, UnknownImportErr
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::{
-    agent::{self, Desk, EventAgentPre, Member, Pulse},
+    agent::{self, Desk, EventAgentIndices, Member, Pulse},
     guest::{self, Parts, Recipe, State},
     meter::Meter,
     outbox::Outbox,
@@ -46,9 +46,12 @@ pub enum LoadError {
     /// An import that nobody provides.
     #[error("run the program: it imports {0}, which this host does not provide")]
     Import(String),
-    /// An import that only agents have, or one of a later version.
-    #[error("run the program: it imports {0}, which this Lazarus gives to agents alone, or not at all: export lazarus:cell/agent")]
-    CellImport(String),
+    /// An import that only agents have.
+    #[error("run the program: it imports {0}, which only agents that live by events are given: export lazarus:cell/agent")]
+    ForAgents(String),
+    /// An import of a later version.
+    #[error("run the agent: it imports {0}, not all of which this Lazarus has: update Lazarus, or build it with an older lazarus-guest")]
+    Newer(String),
     /// An agent whose export is another one.
     #[error("run the agent: its export lazarus:cell/agent is not as this Lazarus knows it: {0}")]
     Agent(String),
@@ -71,7 +74,7 @@ pub enum Linked {
     /// A component.
     Component(CommandPre<State>),
     /// A component that lives by events.
-    Agent(EventAgentPre<State>),
+    Agent(agent::Linked),
 }
 
 /// A program that is ready to be instantiated, for all guests of the host that run it with the same stack: they have its engine, its code
@@ -203,35 +206,37 @@ fn check_command(module: &Module) -> Result<(), LoadError> {
 }
 
 fn link_component(engine: &Engine, code: &File) -> Result<Linked, LoadError> {
-    let pre = link_with(engine, code, agent::link_command)?;
+    let pre = link_with(engine, code, agent::link_command, LoadError::ForAgents)?;
     CommandPre::new(pre).map(Linked::Component).map_err(|_| {
         LoadError::Shape("the component exports neither wasi:cli/run nor lazarus:cell/agent, with one of which a program begins: build it as a command, or with lazarus-guest")
     })
 }
 
 fn link_agent(engine: &Engine, code: &File) -> Result<Linked, LoadError> {
-    let pre = link_with(engine, code, agent::link_agent)?;
-    EventAgentPre::new(pre).map(Linked::Agent).map_err(|error| LoadError::Agent(words(&error)))
+    let pre = link_with(engine, code, agent::link_agent, LoadError::Newer)?;
+    let indices = EventAgentIndices::new(&pre).map_err(|error| LoadError::Agent(words(&error)))?;
+    Ok(Linked::Agent(agent::Linked { pre, indices }))
 }
 
 fn link_with(
     engine: &Engine,
     code: &File,
     cell: fn(&mut component::Linker<State>) -> wasmtime::Result<()>,
+    not_of_the_cell: fn(String) -> LoadError,
 ) -> Result<component::InstancePre<State>, LoadError> {
     let component = unchecked::map_component(engine, code).map_err(|error| LoadError::Artefact(words(&error)))?;
     let mut linker = component::Linker::new(engine);
     guest::link(&mut linker).and_then(|()| cell(&mut linker)).map_err(|error| LoadError::Engine(words(&error)))?;
-    linker.instantiate_pre(&component).map_err(|error| missing_import(&error))
+    linker.instantiate_pre(&component).map_err(|error| missing_import(&error, not_of_the_cell))
 }
 
 /// Finds the import's name in what the engine says of one that is missing: ``component imports instance `a:b/c` …``.
-fn missing_import(error: &wasmtime::Error) -> LoadError {
+fn missing_import(error: &wasmtime::Error, not_of_the_cell: fn(String) -> LoadError) -> LoadError {
     let text = format!("{error:#}");
     let name = text.contains("component imports").then(|| text.split('`').nth(1)).flatten().map(|name| one_line(name, WORDS_MOST));
     match name {
         None => LoadError::Engine(words(error)),
-        Some(name) if name.starts_with("lazarus:cell/") => LoadError::CellImport(name),
+        Some(name) if name.starts_with("lazarus:cell/") => not_of_the_cell(name),
         Some(name) => LoadError::Import(name),
     }
 }

@@ -195,11 +195,11 @@ async fn live(guests: Vec<Loaded>, engines: Vec<Engine>, outbox: Arc<Outbox>) ->
     let mut running = JoinSet::new();
     for guest in guests {
         let (index, agent) = (guest.recipe.index, guest.recipe.launch.agent.clone());
-        let guard = LastWord { outbox: Arc::clone(&outbox), index, agent: Some(agent) };
+        let guard = LastWord { outbox: Arc::clone(&outbox), index, agent: Some(agent), desk: guest.recipe.member.desk.clone() };
         let (ticker, outbox) = (Arc::clone(&ticker), Arc::clone(&outbox));
         running.spawn(async move {
             match (&guest.program.linked, guest.recipe.member.desk.clone()) {
-                (Linked::Agent(pre), Some(desk)) => agent::run(pre.clone(), guest, desk, ticker, outbox).await,
+                (Linked::Agent(linked), Some(desk)) => agent::run(linked.clone(), guest, desk, ticker, outbox).await,
                 (Linked::Agent(_) | Linked::Component(_) | Linked::Module(_), _) => run::run(guest, ticker, outbox).await,
             }
             guard.not_needed();
@@ -217,6 +217,7 @@ struct LastWord {
     outbox: Arc<Outbox>,
     index: u16,
     agent: Option<AgentName>,
+    desk: Option<Arc<Desk>>,
 }
 
 impl LastWord {
@@ -228,6 +229,9 @@ impl LastWord {
 impl Drop for LastWord {
     fn drop(&mut self) {
         if let Some(agent) = self.agent.take() {
+            if let Some(desk) = &self.desk {
+                desk.end();
+            }
             let end = End::Trapped { message: "a host function failed".into() };
             self.outbox.say(self.index, &FromChild::Ended { agent, end });
         }

@@ -17,7 +17,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use wasmtime::Store;
+use wasmtime::{Store, component::InstancePre};
 
 use super::{
     super::{
@@ -27,7 +27,7 @@ use super::{
         meter::{CpuSpent, Metered, Ticker},
         outbox::Outbox,
     },
-    Desk, EventAgentPre,
+    Desk, EventAgentIndices,
     bindings::{EventAgent, exports::lazarus::cell::agent::Beginning},
     convert,
 };
@@ -38,6 +38,15 @@ use crate::backend::{
 
 /// Characters of what a guest says about why it does not start.
 const WORDS_MOST: usize = 300;
+
+/// An agent's component, linked, and where in it the functions are that are called.
+#[derive(Clone)]
+pub struct Linked {
+    /// The component.
+    pub pre: InstancePre<State>,
+    /// Its functions.
+    pub indices: EventAgentIndices,
+}
 
 /// An instance, and the store that it lives in.
 struct Instance {
@@ -81,15 +90,15 @@ enum Cut<T> {
 /// One agent.
 struct Life {
     loaded: Loaded,
-    pre: EventAgentPre<State>,
+    linked: Linked,
     desk: Arc<Desk>,
     ticker: Arc<Ticker>,
 }
 
 /// Runs an agent to its end, and says so.
-pub async fn run(pre: EventAgentPre<State>, loaded: Loaded, desk: Arc<Desk>, ticker: Arc<Ticker>, outbox: Arc<Outbox>) {
+pub async fn run(linked: Linked, loaded: Loaded, desk: Arc<Desk>, ticker: Arc<Ticker>, outbox: Arc<Outbox>) {
     let (agent, index) = (loaded.recipe.launch.agent.clone(), loaded.recipe.index);
-    let life = Life { loaded, pre, desk: Arc::clone(&desk), ticker };
+    let life = Life { loaded, linked, desk: Arc::clone(&desk), ticker };
     let word = match life.live().await {
         Ok(end) => FromChild::Ended { agent, end },
         Err(message) => FromChild::Refused { agent, message },
@@ -193,10 +202,15 @@ impl Life {
     /// A fresh instance, started.
     async fn begin(&self, beginning: Beginning) -> Result<Box<Instance>, Failed> {
         let mut store = self.loaded.recipe.store(&self.loaded.program.engine);
-        let exports = match self.pre.instantiate_async(&mut store).await {
-            Ok(exports) => exports,
+        let instance = match self.linked.pre.instantiate_async(&mut store).await {
+            Ok(instance) => instance,
             Err(error) => return Err(Failed::Ended(self.ended(&error, &store))),
         };
+        // Only here are the types of its functions looked at.
+        let exports = self.linked.indices.load(&mut store, &instance).map_err(|error| {
+            let message = format!("its export lazarus:cell/agent is not as this Lazarus knows it: {error:#}");
+            Failed::Ended(End::Trapped { message: one_line(&message, WORDS_MOST) })
+        })?;
         match exports.lazarus_cell_agent().call_start(&mut store, beginning).await {
             Ok(Ok(())) => Ok(Box::new(Instance { store, exports })),
             Ok(Err(words)) => Err(Failed::Refused(one_line(&words, WORDS_MOST))),

@@ -9,10 +9,10 @@ mod member;
 mod pulse;
 
 pub use self::{
-    bindings::EventAgentPre,
+    bindings::EventAgentIndices,
     calls::{link_agent, link_command},
     desk::{Desk, Nonsense},
-    life::run,
+    life::{Linked, run},
     member::Member,
     pulse::Pulse,
 };
