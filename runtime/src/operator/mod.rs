@@ -4,6 +4,7 @@
 //! An [`Operator`] is one command's view: the root, the registry, and who gives the command.
 
 mod agents;
+mod as_member;
 mod artifacts;
 mod audit;
 mod author;
