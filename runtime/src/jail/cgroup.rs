@@ -23,6 +23,8 @@ use crate::{
 };
 
 /// How long to wait between two looks at a group that is being emptied.
+/// How long a process that has ended may still be in its group.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 const RETRY: Duration = Duration::from_millis(2);
 /// How deep groups are looked for: sessions, containers and their services are rarely half as deep.
 const DEPTH_MOST: usize = 16;
@@ -188,10 +190,17 @@ pub fn clear(leftover: &Path, most: Duration) -> io::Result<()> {
     remove(leftover)
 }
 
+/// Removes a group without members. Its last member leaves the list a moment before it leaves the group: until then the kernel says EBUSY.
 fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_dir(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        Ok(()) | Err(_) => Ok(()),
+    let deadline = Instant::now() + LEAVE_WITHIN;
+    loop {
+        match fs::remove_dir(path) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => return Ok(()),
+        }
     }
 }
 
