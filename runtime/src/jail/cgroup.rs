@@ -22,9 +22,9 @@ use crate::{
     policy::Limits,
 };
 
-/// How long to wait between two looks at a group that is being emptied.
 /// How long a process that has ended may still be in its group.
 const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+/// How long to wait between two looks at a group that is being emptied.
 const RETRY: Duration = Duration::from_millis(2);
 /// How deep groups are looked for: sessions, containers and their services are rarely half as deep.
 const DEPTH_MOST: usize = 16;
@@ -196,7 +196,7 @@ fn remove(path: &Path) -> io::Result<()> {
     loop {
         match fs::remove_dir(path) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(2));
+                std::thread::sleep(RETRY);
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => return Ok(()),
