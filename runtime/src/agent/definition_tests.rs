@@ -87,7 +87,11 @@ fn a_slip_is_refused_where_it_is() {
     refused("[limits]\nmemroy = \"1MiB\"", (4, 1), "unknown key `memroy` in [limits]; did you mean `memory`?");
     refused("[limits]\nopen_files = 20", (4, 1), "did you mean `open-files`?");
     refused("[limit]\n", (3, 2), "unknown key `limit` in the definition; did you mean `limits`?");
-    refused("\n  [grants]\n  network = true", (5, 3), "unknown key `network` in [grants]; there are env, read, mounts, client, http, secrets");
+    refused(
+        "\n  [grants]\n  network = true",
+        (5, 3),
+        "unknown key `network` in [grants]; there are env, read, mounts, client, http, secrets",
+    );
     refused("[grants]\nmounts = [{ host = \"a\", guest = \"/a\", acess = \"rw\" }]", (4, 39), "did you mean `access`?");
     refused("\"\\u001b[2J\" = 1", (3, 1), "unknown key `\\u{1b}[2J`");
     refused("[grants]\nenv = { \"Ä\" = \"x\", é", (4, 21), "unclosed inline table");
@@ -105,6 +109,8 @@ fn a_value_that_is_not_accepted_is_refused_where_it_is() {
     refused("command = [\"a\"]\nsha256 = \"00\"", (4, 10), "is the digest of a `component`");
     refused("component = \"a\"\nsha256 = \"00\"", (4, 10), "must be 64 hexadecimal digits");
     refused("component = \"a\"\n[grants]\nread = [\"/usr\"]", (5, 8), "is for process agents");
+    refused("component = \"a\"\n[grants]\nclient = true", (5, 10), "is for process agents");
+    refused("[grants]\nclient = \"yes\"", (4, 10), "true or false");
     refused("[grants]\nread = [\"usr\"]", (4, 9), "an absolute path");
     refused("[grants]\nread = [\"/usr\", \"/usr/../root\"]", (4, 17), "an absolute path");
     refused("[grants]\nread = [\"/\"]", (4, 9), "an absolute path below '/'");
