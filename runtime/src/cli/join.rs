@@ -1,6 +1,6 @@
 //! `lazarus join`: becoming the member whom a token is for.
 
-use std::{io::Read, process::ExitCode};
+use std::{io::Read, path::Path, process::ExitCode};
 
 use serde::Serialize;
 
@@ -11,8 +11,9 @@ use super::{
 };
 use crate::{
     cell::{CellId, Identity, Role},
+    home::ambient,
     member::{DoorError, Joined},
-    operator::{JoinError, join},
+    operator::{JoinError, MemberClient, join, member_client},
 };
 
 /// The longest token, with the end of its line.
@@ -65,6 +66,18 @@ pub fn run(token: &str, say: &Say) -> Result<ExitCode, Failure> {
     let message = format!("Joined {cell} as {identity}, {role}");
     let envelope = Envelope { success: true, cell_id: cell, identity, role: *role, message };
     Ok(say.done(&envelope, || format!("{}\n{}", envelope.message, rights(cell, *role))))
+}
+
+/// The connection of somebody who joined a cell that is not below their own root; `None` where that is not so.
+///
+/// # Errors
+/// What was kept cannot be read, nobody is at the door, or the session is over.
+pub fn member_of(cell: &str, root: &Path) -> Result<Option<MemberClient>, Failure> {
+    let Ok(cell) = cell.parse::<CellId>() else { return Ok(None) };
+    if ambient::has_cell(root, &cell) {
+        return Ok(None);
+    }
+    Ok(member_client(&cell, |name| std::env::var_os(name))?)
 }
 
 /// What a person may do in a role, and with which commands.

@@ -93,6 +93,11 @@ fn dispatch(cli: Cli, say: &Say) -> Result<ExitCode, Failure> {
         Some(root) => root,
         None => ambient::default_root(|name| std::env::var_os(name)).map_err(crate::operator::Error::from)?,
     };
+    if let Command::Send { cell, .. } | Command::Inbox { cell, .. } = &command
+        && let Some(member) = join::member_of(cell, &root)?
+    {
+        return commands::correspond_as_member(member, command, say);
+    }
     let operator = open(root, cli.global.identity)?;
     commands::carry_out(operator, command, say)
 }

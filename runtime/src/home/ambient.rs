@@ -178,6 +178,13 @@ pub(super) fn open_root(path: &Path, hermes: Option<&Path>) -> Result<(Dir, Path
     Ok((dir, whole))
 }
 
+/// Whether a cell is below a root, which is neither made nor opened.
+///
+/// Called for `lazarus send` and `lazarus inbox`, to tell a cell of this user from one of another that they joined.
+pub fn has_cell(root: &Path, cell: &crate::cell::CellId) -> bool {
+    std::fs::symlink_metadata(root.join("cells").join(cell.as_str())).is_ok()
+}
+
 /// Opens the directory in which a person keeps the cells that they joined: `$XDG_STATE_HOME/lazarus/joined`, or the same below
 /// `~/.local/state`. With `make`, it is made if there is none, for nobody else to enter; without, `None` says that there is none.
 ///

@@ -35,6 +35,8 @@ pub struct Invited {
     pub expires_at: Option<DateTime<Utc>>,
 }
 
+/// How long a warden may take to say that it noted something.
+const NOTED_WITHIN: Duration = Duration::from_secs(2);
 /// How long a token lets somebody in, unless it is said.
 const TOKEN_LASTS: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -57,6 +59,10 @@ impl Operator {
             (Some(_), Identity::Agent(_) | Identity::Bot(_)) => Some(self.start_guest(&record, guest, role)?),
             (_, Identity::Human(_)) => {
                 token = Some(self.issue_token(&id, guest, role, expires.unwrap_or(TOKEN_LASTS))?);
+                // Its door opens. A warden that does not hear looks when the next person is invited.
+                if let Ok(mut conversation) = teardown::converse(&self.root, &record, &Ask::Mail, NOTED_WITHIN) {
+                    let _ = conversation.answer();
+                }
                 None
             }
             (None, Identity::Agent(_) | Identity::Bot(_)) => {

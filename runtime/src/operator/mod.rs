@@ -5,6 +5,7 @@
 
 mod agents;
 mod artifacts;
+mod as_member;
 mod audit;
 mod author;
 mod close;

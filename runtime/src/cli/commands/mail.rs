@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{local, success};
+use super::{local, mailbox::Mailbox, success};
 use crate::{
     cell::{CellId, Identity, text},
     cli::{
@@ -17,7 +17,7 @@ use crate::{
         table::{self, table},
     },
     mail::{Message, MessageId, TEXT_MOST_BYTES, Text},
-    operator::{Error, Fate, InboxRequest, MailLine, Operator, Outgoing, Recipient, Sent, SentOne, Shown},
+    operator::{Error, Fate, InboxRequest, MailLine, Outgoing, Recipient, Sent, SentOne, Shown},
     policy::format_duration,
 };
 
@@ -63,7 +63,7 @@ fn text_of(given: String) -> Result<Text, Failure> {
 }
 
 /// Sends, and waits where that is asked for.
-pub(super) fn send(operator: &mut Operator, cell: &str, words: Words, wait: Option<Duration>, say: &Say) -> Result<ExitCode, Failure> {
+pub(super) fn send(operator: &mut impl Mailbox, cell: &str, words: Words, wait: Option<Duration>, say: &Say) -> Result<ExitCode, Failure> {
     let outgoing = Outgoing { to: words.to, reply_to: words.reply_to, text: text_of(words.text)? };
     let Some(within) = wait else {
         let sent = operator.send(cell, &outgoing)?;
@@ -161,7 +161,7 @@ pub(super) const fn shown(parked: bool, all: bool) -> Shown {
 }
 
 /// Shows messages, or decides about one that was given up.
-pub(super) fn inbox(operator: &mut Operator, cell: &str, look: Look, say: &Say) -> Result<ExitCode, Failure> {
+pub(super) fn inbox(operator: &mut impl Mailbox, cell: &str, look: Look, say: &Say) -> Result<ExitCode, Failure> {
     #[derive(Serialize)]
     struct Envelope<'a> {
         cell_id: &'a str,
@@ -181,11 +181,11 @@ pub(super) fn inbox(operator: &mut Operator, cell: &str, look: Look, say: &Say) 
     }
     let request = look.request;
     if request.follow {
-        operator.inbox(cell, &request, |line| if say.json() { say.print(&Say::line(&line)) } else { say.print(&whole(&line)) })?;
+        operator.inbox(cell, &request, &mut |line| if say.json() { say.print(&Say::line(&line)) } else { say.print(&whole(&line)) })?;
         return Ok(ExitCode::SUCCESS);
     }
     let mut messages = Vec::new();
-    operator.inbox(cell, &request, |line| {
+    operator.inbox(cell, &request, &mut |line| {
         messages.push(line);
         true
     })?;

@@ -5,6 +5,7 @@ mod artifacts;
 mod explain;
 mod logs;
 mod mail;
+mod mailbox;
 mod run;
 mod status;
 mod summon;
@@ -15,12 +16,13 @@ use std::process::ExitCode;
 use serde::Serialize;
 
 pub(super) use self::agents::{check as agent_check, new as agent_new};
+use self::mailbox::Mailbox;
 use super::{
     args::{AuditCommand, Command},
-    failure::Failure,
+    failure::{Failure, INTERNAL},
     say::Say,
 };
-use crate::operator::{InboxRequest, Invited, LogRequest, Operator};
+use crate::operator::{InboxRequest, Invited, LogRequest, MemberClient, Operator};
 
 /// A success envelope: `success` first, then the keys of the contract.
 #[derive(Serialize)]
@@ -32,6 +34,26 @@ struct Success<T: Serialize> {
 
 fn success<T: Serialize>(what: T) -> Success<T> {
     Success { success: true, what }
+}
+
+/// Writes or reads as somebody who joined a cell.
+///
+/// # Errors
+/// What the cell refuses, or is not for members.
+pub fn correspond_as_member(mut member: MemberClient, command: Command, say: &Say) -> Result<ExitCode, Failure> {
+    correspond(&mut member, command, say)
+}
+
+fn correspond(mailbox: &mut impl Mailbox, command: Command, say: &Say) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Send { cell, text, to, reply_to, wait } => mail::send(mailbox, &cell, mail::Words { to, reply_to, text }, wait, say),
+        Command::Inbox { cell, message, of, follow, ack, parked, all, retry, discard } => {
+            let shown = mail::shown(parked, all);
+            let request = InboxRequest { of, shown, follow, acknowledge: ack };
+            mail::inbox(mailbox, &cell, mail::Look { message, retry, discard, request }, say)
+        }
+        _ => Err(Failure::new(INTERNAL, "only send and inbox are for members")),
+    }
 }
 
 /// Runs a command.
@@ -78,12 +100,7 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
         Command::Logs { cell, agent, follow, lines, timestamps } => {
             logs::logs(&mut operator, &cell, &LogRequest { agent, follow, lines }, timestamps, say)
         }
-        Command::Send { cell, text, to, reply_to, wait } => mail::send(&mut operator, &cell, mail::Words { to, reply_to, text }, wait, say),
-        Command::Inbox { cell, message, of, follow, ack, parked, all, retry, discard } => {
-            let shown = mail::shown(parked, all);
-            let request = InboxRequest { of, shown, follow, acknowledge: ack };
-            mail::inbox(&mut operator, &cell, mail::Look { message, retry, discard, request }, say)
-        }
+        command @ (Command::Send { .. } | Command::Inbox { .. }) => correspond(&mut operator, command, say),
         Command::Artifacts { cell, command } => artifacts::run(&mut operator, cell, command, say),
         Command::Extend { cell, by } => {
             let extended = operator.extend(&cell, by)?;
