@@ -369,8 +369,14 @@ macro_rules! limit_options {
 limit_options! {
     /// Memory of the agent
     memory = "memory", "SIZE";
-    /// CPU time of one run
+    /// CPU time of one run, or of one event
     cpu = "cpu", "TIME";
+    /// Time that one event may take (agents that live by events)
+    event = "event", "TIME";
+    /// Time without an event after which the agent's memory is dropped (agents that live by events)
+    idle = "idle", "TIME";
+    /// Messages that may wait for the agent
+    messages = "messages", "COUNT";
     /// Bytes below the agent's home
     home = "home", "SIZE";
     /// Bytes of log kept

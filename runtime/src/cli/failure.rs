@@ -83,6 +83,7 @@ fn hint(error: &Error) -> Option<String> {
     let text = match error {
         Error::CellNotFound(_) => "`lazarus status --all` lists every cell".to_owned(),
         Error::AgentNotFound(_) => "`lazarus agent list` lists the definitions; `lazarus agent add FILE` installs one".to_owned(),
+        Error::LivesByEvents => "`lazarus summon` it, and write to it with `lazarus send CELL TEXT --wait`".to_owned(),
         Error::Unfetched { cell, .. } => {
             format!("`lazarus artifacts {cell} get NAME` fetches one; `lazarus destroy {cell} --force` destroys them with the cell")
         }

@@ -98,6 +98,9 @@ pub enum Error {
         /// They, bounded.
         members: String,
     },
+    /// Nothing would ever happen to an agent that is run in the foreground and lives by events.
+    #[error("could not run the agent in the foreground: it lives by events, and nobody could send it any")]
+    LivesByEvents,
     /// Nobody is there to be written to.
     #[error("Cell {0} has no other members")]
     NobodyElse(CellId),
@@ -411,6 +414,7 @@ impl Error {
             | Self::NotMember { .. }
             | Self::MailRefused { .. }
             | Self::StillRuns { .. }
+            | Self::LivesByEvents
             | Self::Unfetched { .. }
             | Self::DestinationExists(_)
             | Self::Destination { .. }

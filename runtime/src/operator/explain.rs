@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{Error, Operator, Wish};
 use crate::{
+    backend::{Program, WasmForm},
     cell::{AgentName, BackendKind, CellId},
     policy::{Applied, Entry, Limits, Policy, format_duration},
 };
@@ -15,6 +16,8 @@ pub struct AgentExplained {
     pub agent: AgentName,
     /// What it runs.
     pub program: Option<String>,
+    /// Whether it lives by events.
+    pub by_events: bool,
     /// What it is granted: before summoning, from its definition.
     pub policy: Option<Policy>,
     /// What enforces it: of a cell, as its jail and its engine reported when they applied it.
@@ -48,6 +51,7 @@ impl Operator {
         let planned = self.plan(std::slice::from_ref(&installed.definition.name), &Wish::default())?;
         let agents = planned.shown().map(|(agent, program, policy)| AgentExplained {
             agent: agent.clone(),
+            by_events: matches!(program, Program::Compiled { form: WasmForm::Agent, .. }),
             program: Some(program.phrase()),
             policy: Some(policy.clone()),
             enforcement: Vec::new(),
@@ -68,6 +72,7 @@ impl Operator {
             let applied = serde_json::from_value::<Applied>(run.report).ok();
             AgentExplained {
                 agent: run.agent,
+                by_events: applied.as_ref().is_some_and(|applied| applied.by_events),
                 program: applied.as_ref().map(|applied| applied.program.clone()),
                 enforcement: applied.as_ref().map(|applied| applied.enforcement.entries().to_vec()).unwrap_or_default(),
                 policy: applied.map(|applied| applied.policy),
@@ -83,7 +88,7 @@ impl Operator {
 }
 
 /// The grants and limits of a policy, as lines.
-pub fn policy_lines(policy: &Policy, backend: BackendKind) -> Vec<String> {
+pub fn policy_lines(policy: &Policy, backend: BackendKind, by_events: bool) -> Vec<String> {
     let mut lines: Vec<String> = policy.env.keys().map(|name| format!("variable  {name}")).collect();
     lines.extend(policy.read.iter().map(|path| format!("read      {}", path.display())));
     lines.extend(policy.mounts.iter().map(|mount| format!("mount     {} at {} ({})", mount.host.display(), mount.guest, mount.access)));
@@ -95,11 +100,10 @@ pub fn policy_lines(policy: &Policy, backend: BackendKind) -> Vec<String> {
         &policy.limits;
     let common = [
         ("memory", memory.to_string()),
-        ("cpu", format_duration(*cpu)),
+        ("cpu", format!("{}{}", format_duration(*cpu), if by_events { " an event" } else { "" })),
         ("home", home.to_string()),
         ("log", log.to_string()),
         ("open-files", open_files.to_string()),
-        ("messages", messages.to_string()),
     ];
     lines.extend(common.map(|(name, value)| format!("limit     {name} = {value}")));
     let own = match backend {
@@ -110,10 +114,16 @@ pub fn policy_lines(policy: &Policy, backend: BackendKind) -> Vec<String> {
             ("instances", instances.to_string()),
             ("hostcall", hostcall.to_string()),
             ("random", random.to_string()),
-            ("event", format_duration(*event)),
-            ("idle", format_duration(*idle)),
         ],
     };
     lines.extend(own.into_iter().map(|(name, value)| format!("limit     {name} = {value}")));
+    lines.push(format!("limit     messages = {messages} waiting, of at most 32 KiB each"));
+    if by_events {
+        lines.push(format!("limit     event = {}: the longest that one event may take, host calls included", format_duration(*event)));
+        lines.push(format!(
+            "limit     idle = {}: without an event, its memory is dropped; the next one makes it anew",
+            format_duration(*idle)
+        ));
+    }
     lines
 }

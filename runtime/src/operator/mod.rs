@@ -46,7 +46,7 @@ pub use plan::Wish;
 pub use revoke::Revoked;
 pub use run::Ran;
 pub use send::{Fate, Outgoing, Recipient, Sent, SentOne};
-pub use status::{CellStatus, CellView, Probe, RunStatus};
+pub use status::{CellStatus, CellView, MailStatus, Probe, RunStatus};
 pub use summon::Summoned;
 pub use sweep::Swept;
 

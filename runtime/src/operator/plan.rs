@@ -11,7 +11,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{Error, Operator};
 use crate::{
     agent::{self, DefinedProgram, Installed, Options},
-    backend::{Launch, Program, Stdio, process, wasm},
+    backend::{Launch, Program, Stdio, WasmForm, process, wasm},
     cell::{AgentName, BackendKind, Identity, OnExpire, Proposal, Role},
     home::{Place, Root, ambient},
     policy::{Mount, Policy},
@@ -273,6 +273,12 @@ impl Planned {
     pub(super) fn into_guest(self, situation: &Situation<'_>) -> Result<AgentPlan, Error> {
         let decided = self.decided.into_iter().next().ok_or(Error::Contradiction("nobody was invited"))?;
         Ok(situated(decided, situation, false, Stdio::Captured))
+    }
+
+    /// The first agent that lives by events, if one does.
+    pub(super) fn by_events(&self) -> Option<&AgentName> {
+        let lives = |program: &Program| matches!(program, Program::Compiled { form: WasmForm::Agent, .. });
+        self.decided.iter().find(|decided| lives(&decided.program)).map(|decided| &decided.agent)
     }
 
     /// The programs and policies, for showing them.

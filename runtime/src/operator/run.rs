@@ -25,10 +25,13 @@ impl Operator {
     /// This process is the cell's warden meanwhile; it must have one thread.
     ///
     /// # Errors
-    /// What was asked for cannot be had, or the program did not start, or something is left of it.
+    /// What was asked for cannot be had, an agent that lives by events, or the program did not start, or something is left of it.
     pub fn run(&mut self, agent: &AgentName, project: &ProjectName, wish: &Wish, timeout: Option<Duration>) -> Result<Ran, Error> {
         let agents = [agent.clone()];
         let planned = self.plan(&agents, wish)?;
+        if planned.by_events().is_some() {
+            return Err(Error::LivesByEvents);
+        }
         let proposal = self.propose(&agents, project, wish, false, &planned)?;
         let id = proposal.cell_id.clone();
         let spec = self.warden_spec(&proposal, planned, timeout);

@@ -111,6 +111,14 @@ impl Operator {
         Ok((sent, fate))
     }
 
+    /// Marks an answer as handled: whoever waited for it has it.
+    ///
+    /// # Errors
+    /// The registry cannot be written to; then it stays in the inbox.
+    pub fn received(&mut self, cell: &CellId, reply: &Message) -> Result<(), Error> {
+        self.acknowledge_own(cell, std::slice::from_ref(&reply.id))
+    }
+
     /// Asks the warden what becomes of a message; where it does not say, the registry.
     fn fate_of(&mut self, record: &Record, message: &MessageId, within: Duration) -> Result<Fate, Error> {
         let cell = &record.proposal.cell_id;

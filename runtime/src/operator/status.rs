@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Error, Operator};
+use super::{ArtifactLine, Error, Operator};
 use crate::{
     cell::{AgentName, BackendKind, CellId, Identity, Member, OnExpire, ProcessRef, ProjectName, Receipt, Record, Run, State, is_expired},
     home::{CellDir, Place, Root},
@@ -43,6 +43,19 @@ pub struct RunStatus {
     pub how: Option<String>,
     /// Its home.
     pub home: Option<String>,
+    /// `process`, `program` (WASI), or `event agent`.
+    pub kind: &'static str,
+    /// Messages that wait for it: of one cell; 0 in a list.
+    pub waiting: u64,
+}
+
+/// How many messages of a cell are not handled.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct MailStatus {
+    /// Those that wait.
+    pub waiting: u64,
+    /// Those that were given up.
+    pub parked: u64,
 }
 
 /// A cell as it is shown: the keys of the command contract first.
@@ -97,6 +110,10 @@ pub struct CellStatus {
     pub probe: Probe,
     /// Whether its time is over.
     pub expired: bool,
+    /// Its messages.
+    pub mail: MailStatus,
+    /// What its agents declared as results: of one cell; empty in a list.
+    pub artifacts: Vec<ArtifactLine>,
 }
 
 impl Operator {
@@ -106,7 +123,17 @@ impl Operator {
     /// No such cell.
     pub fn status(&mut self, cell: &str) -> Result<CellStatus, Error> {
         let record = self.swept_cell(cell)?;
-        self.view(record)
+        let id = record.proposal.cell_id.clone();
+        let mut status = self.view(record)?;
+        status.artifacts = self.registry.artifacts(&id)?.into_iter().map(ArtifactLine::of).collect();
+        if status.mail.waiting > 0 {
+            let waiting = self.registry.waiting_by_receiver(&id)?;
+            for run in &mut status.cell.runs {
+                let own = waiting.iter().filter(|(receiver, _)| receiver.startable() == Some(&run.agent));
+                run.waiting = own.map(|(_, waiting)| waiting).sum();
+            }
+        }
+        Ok(status)
     }
 
     /// The cells that are not over, or all, oldest first.
@@ -126,8 +153,11 @@ impl Operator {
         let homes = Homes { root: &self.root, dir: dir.as_ref(), record: &record };
         let probe = probe(&homes, &runs, now);
         let expired = is_expired(Some(record.expires_at), now) && record.state.may_live();
+        let counts = self.registry.mail_counts(&record.proposal.cell_id)?;
+        let mail = MailStatus { waiting: counts.waiting, parked: counts.parked };
+        let backend = record.proposal.backend;
         let degraded = record.proposal.accept_degraded && runs.iter().any(is_degraded);
-        let runs = runs.iter().map(|run| run_status(&homes, run)).collect();
+        let runs = runs.iter().map(|run| run_status(&homes, run, backend)).collect();
         let destroyed_at = matches!(record.state, State::Destroyed { .. }).then_some(record.state_since);
         let reason = record.state.reason();
         let receipt = match &record.state {
@@ -156,7 +186,7 @@ impl Operator {
             receipt,
             runs,
         };
-        Ok(CellStatus { cell, probe, expired })
+        Ok(CellStatus { cell, probe, expired, mail, artifacts: Vec::new() })
     }
 }
 
@@ -231,7 +261,8 @@ fn life_of(run: &Run) -> &'static str {
     }
 }
 
-fn run_status(homes: &Homes<'_>, run: &Run) -> RunStatus {
+fn run_status(homes: &Homes<'_>, run: &Run, backend: BackendKind) -> RunStatus {
+    let by_events = || run.report.get("by_events").and_then(serde_json::Value::as_bool).unwrap_or_default();
     let home = homes.place(&run.agent).map(|place| homes.path(place, &run.agent));
     RunStatus {
         agent: run.agent.clone(),
@@ -241,6 +272,12 @@ fn run_status(homes: &Homes<'_>, run: &Run) -> RunStatus {
         ended_at: run.ended.as_ref().map(|end| end.at),
         how: run.ended.as_ref().map(|end| end.how.clone()),
         home,
+        kind: match backend {
+            BackendKind::Process => "process",
+            BackendKind::Wasm if by_events() => "event agent",
+            BackendKind::Wasm => "program",
+        },
+        waiting: 0,
     }
 }
 

@@ -76,6 +76,9 @@ pub struct Entry {
 pub struct Applied {
     /// What it runs, as a phrase.
     pub program: String,
+    /// Whether it lives by events.
+    #[serde(default)]
+    pub by_events: bool,
     /// What it was granted. The values of variables are left out: they may be secrets.
     pub policy: super::Policy,
     /// What enforces that.
@@ -87,7 +90,7 @@ impl Applied {
     pub fn new(program: String, policy: &super::Policy, enforcement: Report) -> Self {
         let mut policy = policy.clone();
         policy.env.values_mut().for_each(String::clear);
-        Self { program, policy, enforcement }
+        Self { program, by_events: false, policy, enforcement }
     }
 }
 

@@ -37,4 +37,24 @@ impl ReadRegistry {
             Ok(limit.optional().map_err(cannot)?.flatten())
         })
     }
+
+    /// Counts the messages that wait in a cell, for each receiver that has some.
+    ///
+    /// # Errors
+    /// A row is corrupt, or the registry cannot be read.
+    pub fn waiting_by_receiver(&self, cell: &CellId) -> Result<Vec<(Identity, u64)>, RegistryError> {
+        let cannot = RegistryError::while_doing("count messages");
+        let sql = "SELECT receiver, count(*) FROM messages WHERE cell_id = ?1 AND state = 'waiting' GROUP BY receiver";
+        self.snapshot(|snapshot| {
+            let mut select = snapshot.prepare_cached(sql).map_err(cannot)?;
+            let mut rows = select.query([cell.as_str()]).map_err(cannot)?;
+            let mut counts = Vec::new();
+            while let Some(row) = rows.next().map_err(cannot)? {
+                let (receiver, count): (String, i64) = (row.get(0).map_err(cannot)?, row.get(1).map_err(cannot)?);
+                let corrupt = |error| RegistryError::Corrupt { cell: cell.to_string(), what: format!("a message: failed to {error}") };
+                counts.push((receiver.parse().map_err(corrupt)?, count.unsigned_abs()));
+            }
+            Ok(counts)
+        })
+    }
 }

@@ -359,13 +359,14 @@ impl Duty {
     }
 
     fn run_of(&self, child: &Child, run: &AgentRun, started_at: chrono::DateTime<Utc>) -> Run {
+        let applied = Applied { by_events: run.by_events, ..Applied::new(run.program.clone(), &run.policy, run.report.clone()) };
         Run {
             agent: run.agent.clone(),
             generation: 1,
             process: child.process().clone(),
             started_at,
             ended: None,
-            report: serde_json::to_value(Applied::new(run.program.clone(), &run.policy, run.report.clone())).unwrap_or_default(),
+            report: serde_json::to_value(applied).unwrap_or_default(),
         }
     }
 

@@ -39,7 +39,7 @@ fn an_agent_replies_to_a_message() {
     host.finish();
 }
 
-fn facts() -> Facts {
+pub fn facts() -> Facts {
     Facts {
         cell: "laz-0123abcd".parse().unwrap(),
         project: "alpha".parse().unwrap(),

@@ -67,7 +67,8 @@ pub fn launch_agent(name: &str, agent: Agent<'_>) -> Launch {
     launch_binary(name, &agent.component())
 }
 
-fn launch_binary(name: &str, source: &[u8]) -> Launch {
+/// As [`launch`], for a component as bytes.
+pub fn launch_binary(name: &str, source: &[u8]) -> Launch {
     let shown = || String::from_utf8_lossy(source).chars().take(300).collect::<String>();
     let cached = compile(source).unwrap_or_else(|error| panic!("{error}\n{}", shown()));
     let place = cache().0.path().join(cached.file_name());

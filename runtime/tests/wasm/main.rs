@@ -10,6 +10,7 @@ mod close;
 mod compile;
 mod cost;
 mod event_wat;
+mod examples;
 mod files;
 mod fixture;
 mod inspect;
@@ -42,7 +43,7 @@ fn main() -> ExitCode {
             run(all(), rest)
         }
         ["again", rest @ ..] => run(all(), rest),
-        rest => run([all(), worlds::CASES.to_vec()].concat(), rest),
+        rest => run([all(), worlds::CASES.to_vec(), examples::CASES.to_vec()].concat(), rest),
     }
 }
 

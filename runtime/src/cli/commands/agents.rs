@@ -126,7 +126,7 @@ fn show(shown: &AgentShown) -> String {
     if let Some(sha256) = &shown.sha256 {
         text.push_str(&format!("  sha256    {sha256}\n"));
     }
-    for line in policy_lines(&shown.policy, shown.backend) {
+    for line in policy_lines(&shown.policy, shown.backend, false) {
         text.push_str(&format!("  {line}\n"));
     }
     text

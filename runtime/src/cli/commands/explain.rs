@@ -17,8 +17,9 @@ pub(super) fn explanation(explained: &Explained) -> String {
 }
 
 fn agent_lines(agent: &AgentExplained, backend: BackendKind) -> String {
-    let mut lines: Vec<String> = agent.program.iter().map(|program| format!("program   {program}")).collect();
-    lines.extend(agent.policy.iter().flat_map(|policy| policy_lines(policy, backend)));
+    let kind = if agent.by_events { ", which lives by events" } else { "" };
+    let mut lines: Vec<String> = agent.program.iter().map(|program| format!("program   {program}{kind}")).collect();
+    lines.extend(agent.policy.iter().flat_map(|policy| policy_lines(policy, backend, agent.by_events)));
     let mut text: String = lines.iter().map(|line| format!("  {line}\n")).collect();
     if !agent.enforcement.is_empty() {
         let rows = agent.enforcement.iter().map(|entry| {

@@ -79,12 +79,22 @@ pub(super) fn send(operator: &mut impl Mailbox, cell: &str, words: Words, wait: 
     };
     if say.json() {
         let waited = Waited { outcome, reply, why, exit_code: code };
-        say.print(&Say::line(&envelope(&sent, first, Some(waited))));
+        let printed = say.print(&Say::line(&envelope(&sent, first, Some(waited))));
+        if let (true, Some(reply)) = (printed, reply) {
+            operator.received(&sent.cell_id, reply)?;
+        }
         return Ok(ExitCode::from(code));
     }
     let (to, id) = (&first.to, &first.id);
     match fate {
-        Fate::Handled { reply: Some(reply) } => print_reply(&reply).map_err(|error| Failure::new(INTERNAL, error.to_string())),
+        Fate::Handled { reply: Some(reply) } => {
+            let printed = print_reply(&reply).map_err(|error| Failure::new(INTERNAL, format!("could not print the answer: {error}")))?;
+            // One that nobody read stays in the inbox.
+            if printed {
+                operator.received(&sent.cell_id, &reply)?;
+            }
+            Ok(ExitCode::SUCCESS)
+        }
         Fate::Handled { reply: None } => {
             eprintln!("{to} handled {id}, and answered nothing");
             Ok(ExitCode::SUCCESS)
@@ -119,15 +129,14 @@ fn sent_line(sent: &Sent) -> String {
     }
 }
 
-/// Prints an answer: for a person on a terminal harmless, otherwise the very bytes.
-fn print_reply(reply: &Message) -> std::io::Result<ExitCode> {
+/// Prints an answer: for a person on a terminal harmless, otherwise the very bytes. Returns whether somebody took it.
+fn print_reply(reply: &Message) -> std::io::Result<bool> {
     let mut out = std::io::stdout().lock();
     let text = reply.text.as_str();
     let printed = if out.is_terminal() { writeln!(out, "{}", harmless(text)) } else { out.write_all(text.as_bytes()) };
     match printed.and_then(|()| out.flush()) {
-        // A reader that went away has what it wanted.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error),
-        Ok(()) | Err(_) => Ok(ExitCode::SUCCESS),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        printed => printed.map(|()| true),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
         failure::{Failure, INTERNAL, REFUSED, USAGE},
         say::Say,
     },
-    operator::{Operator, Wish},
+    operator::{Error, Operator, Wish},
     warden::describe,
 };
 
@@ -65,8 +65,11 @@ pub(super) fn run(
     if let Some(kept) = kept {
         rustix::stdio::dup2_stdout(kept).map_err(|error| Failure::new(INTERNAL, format!("could not restore stdout: {error}")))?;
     }
-    // Its cell is destroyed already: there is nothing to put away.
-    let ran = ran.map_err(|error| Failure { hint: None, ..Failure::from(error) })?;
+    let ran = ran.map_err(|error| match error {
+        // Its cell is destroyed already: there is nothing to put away.
+        Error::NotReady { .. } | Error::NotRun { .. } => Failure { hint: None, ..Failure::from(error) },
+        error => Failure::from(error),
+    })?;
     let code = exit_code_of(&ran.end)?;
     if say.json() {
         let envelope = Envelope { success: code == 0, cell_id: &ran.cell_id, message: describe(&ran.end), exit_code: code };
