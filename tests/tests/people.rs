@@ -21,7 +21,7 @@ use lazarus::{
     registry::Registry,
     warden::{Ask, ask},
 };
-use lazarus_tests::lab::{Lab, Outcome, PATIENCE, binary, wait_until};
+use lazarus_tests::lab::{Lab, Outcome, PATIENCE, binary, text, wait_until};
 use serde_json::Value;
 
 /// Somebody whom no list of users names.
@@ -167,6 +167,46 @@ fn another_user_joins_and_is_that_member_and_nothing_more() {
     assert_eq!(said[6]["ok"]["members"][1]["identity"], "human:alice", "{said:?}");
     lab.run(&["destroy", &cell]).exits(0);
     assert!(door(&cell).is_err(), "the door is gone with the cell");
+}
+
+#[test]
+fn what_invite_prints_lets_a_person_write_and_read() {
+    let lab = Lab::new();
+    let cell = lab.summon(&["echo", "tides", "--client", "--", "/bin/sh", "-c", "exec lazarus cell serve -- tr a-z A-Z"]);
+    let invited = lab.json(&["invite", &cell, "human:alice", "executor"]).exits(0).json();
+    let token = text(&invited["token"]);
+    assert!(door(&cell).is_ok(), "the invitation opened the door");
+    let alice = Person::new();
+    let joined = alice.lazarus(&["join", &token]).exits(0);
+    assert!(joined.stdout.contains("Joined") && joined.stdout.contains("human:alice"), "{joined:?}");
+    let said = alice.lazarus(&["send", &cell, "hello", "--wait"]).exits(0);
+    assert_eq!(said.stdout.trim(), "HELLO");
+    let sent = alice.lazarus(&["--json", "send", &cell, "again", "--to", "echo"]).exits(0).json();
+    assert_eq!((&sent["to"], &sent["cell_id"]), (&"agent:echo".into(), &cell.as_str().into()));
+    let inbox = || alice.lazarus(&["--json", "inbox", &cell]).exits(0).json();
+    wait_until("the answer waits", || inbox()["messages"].as_array().is_some_and(|messages| messages.len() == 1));
+    let messages = inbox();
+    assert_eq!(messages["messages"][0]["text"], "AGAIN", "reading alone takes nothing: {messages}");
+    assert_eq!(messages["messages"][0]["in_reply_to"], sent["id"]);
+    alice.lazarus(&["inbox", &cell, "--ack"]).exits(0);
+    assert_eq!(inbox()["messages"].as_array().map(Vec::len), Some(0));
+    // What the operator wrote to her she answers, and it is then done with.
+    lab.run(&["send", &cell, "how far?", "--to", "human:alice"]).exits(0);
+    let asked = inbox();
+    let id = text(&asked["messages"][0]["id"]);
+    alice.lazarus(&["send", &cell, "far", "--reply-to", &id]).exits(0);
+    assert_eq!(inbox()["messages"].as_array().map(Vec::len), Some(0));
+    assert!(lab.run(&["inbox", &cell]).exits(0).stdout.contains("far"));
+    for refused in
+        [&["inbox", &cell, "--of", "agent:echo"][..], &["inbox", &cell, "--parked"], &["send", &cell, "x", "--to", "agent:nobody"]]
+    {
+        assert_ne!(alice.lazarus(refused).code, 0, "{refused:?}");
+    }
+    assert!(!alice.home.path().join(".local/share").exists(), "no root was made for her");
+    lab.run(&["revoke", &cell, "human:alice"]).exits(0);
+    let gone = alice.lazarus(&["inbox", &cell]).exits(1);
+    assert!(gone.stderr.contains(&cell), "{gone:?}");
+    lab.run(&["destroy", &cell]).exits(0);
 }
 
 #[test]

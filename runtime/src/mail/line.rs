@@ -104,10 +104,10 @@ pub struct Welcome {
 ///
 /// # Errors
 /// The answer to a line that is no call: refused as malformed, with its mark where it has one.
-pub fn parse_call(line: &[u8]) -> Result<CallLine, AnswerLine> {
+pub fn parse_call(line: &[u8]) -> Result<CallLine, Box<AnswerLine>> {
     let refuse = |n: Option<Mark>, why: &str| {
         let message = one_line(&format!("this line is no call: {why}"), COMPLAINT_MOST_BYTES);
-        AnswerLine { n, outcome: Outcome::Refused(Refusal::new(Reason::Malformed, message)) }
+        Box::new(AnswerLine { n, outcome: Outcome::Refused(Refusal::new(Reason::Malformed, message)) })
     };
     let value: Value = serde_json::from_slice(line).map_err(|error| refuse(None, &error.to_string()))?;
     let Value::Object(mut object) = value else { return Err(refuse(None, "write one JSON object a line")) };

@@ -4,8 +4,8 @@
 //! An [`Operator`] is one command's view: the root, the registry, and who gives the command.
 
 mod agents;
-mod as_member;
 mod artifacts;
+mod as_member;
 mod audit;
 mod author;
 mod close;
