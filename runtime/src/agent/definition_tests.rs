@@ -87,7 +87,11 @@ fn a_slip_is_refused_where_it_is() {
     refused("[limits]\nmemroy = \"1MiB\"", (4, 1), "unknown key `memroy` in [limits]; did you mean `memory`?");
     refused("[limits]\nopen_files = 20", (4, 1), "did you mean `open-files`?");
     refused("[limit]\n", (3, 2), "unknown key `limit` in the definition; did you mean `limits`?");
-    refused("\n  [grants]\n  network = true", (5, 3), "unknown key `network` in [grants]; there are env, read, mounts, client, http, secrets");
+    refused(
+        "\n  [grants]\n  network = true",
+        (5, 3),
+        "unknown key `network` in [grants]; there are env, read, mounts, client, http, secrets",
+    );
     refused("[grants]\nmounts = [{ host = \"a\", guest = \"/a\", acess = \"rw\" }]", (4, 39), "did you mean `access`?");
     refused("\"\\u001b[2J\" = 1", (3, 1), "unknown key `\\u{1b}[2J`");
     refused("[grants]\nenv = { \"Ä\" = \"x\", é", (4, 21), "unclosed inline table");

@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use crate::{
+    cell::CellId,
     cli::failure::Failure,
-    mail::MessageId,
+    mail::{Message, MessageId},
     operator::{Fate, InboxRequest, MailLine, MemberClient, Operator, Outgoing, Sent, Unparked},
 };
 
@@ -14,6 +15,8 @@ pub trait Mailbox {
     fn send(&mut self, cell: &str, outgoing: &Outgoing) -> Result<Sent, Failure>;
     /// Sends, and waits for what becomes of it.
     fn send_and_wait(&mut self, cell: &str, outgoing: &Outgoing, within: Duration) -> Result<(Sent, Fate), Failure>;
+    /// Marks an answer as handled: whoever waited for it has it.
+    fn received(&mut self, cell: &CellId, reply: &Message) -> Result<(), Failure>;
     /// Reads messages.
     fn inbox(&mut self, cell: &str, request: &InboxRequest, sink: &mut dyn FnMut(MailLine) -> bool) -> Result<(), Failure>;
     /// Reads one.
@@ -31,6 +34,10 @@ impl Mailbox for Operator {
 
     fn send_and_wait(&mut self, cell: &str, outgoing: &Outgoing, within: Duration) -> Result<(Sent, Fate), Failure> {
         Ok(self.send_and_wait(cell, outgoing, within)?)
+    }
+
+    fn received(&mut self, cell: &CellId, reply: &Message) -> Result<(), Failure> {
+        Ok(self.received(cell, reply)?)
     }
 
     fn inbox(&mut self, cell: &str, request: &InboxRequest, sink: &mut dyn FnMut(MailLine) -> bool) -> Result<(), Failure> {
@@ -58,6 +65,10 @@ impl Mailbox for MemberClient {
 
     fn send_and_wait(&mut self, _cell: &str, outgoing: &Outgoing, within: Duration) -> Result<(Sent, Fate), Failure> {
         Ok(self.send_and_wait(outgoing, within)?)
+    }
+
+    fn received(&mut self, _cell: &CellId, reply: &Message) -> Result<(), Failure> {
+        Ok(self.received(reply)?)
     }
 
     fn inbox(&mut self, _cell: &str, request: &InboxRequest, sink: &mut dyn FnMut(MailLine) -> bool) -> Result<(), Failure> {
