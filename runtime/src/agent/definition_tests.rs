@@ -109,6 +109,8 @@ fn a_value_that_is_not_accepted_is_refused_where_it_is() {
     refused("command = [\"a\"]\nsha256 = \"00\"", (4, 10), "is the digest of a `component`");
     refused("component = \"a\"\nsha256 = \"00\"", (4, 10), "must be 64 hexadecimal digits");
     refused("component = \"a\"\n[grants]\nread = [\"/usr\"]", (5, 8), "is for process agents");
+    refused("component = \"a\"\n[grants]\nclient = true", (5, 10), "is for process agents");
+    refused("[grants]\nclient = \"yes\"", (4, 10), "true or false");
     refused("[grants]\nread = [\"usr\"]", (4, 9), "an absolute path");
     refused("[grants]\nread = [\"/usr\", \"/usr/../root\"]", (4, 17), "an absolute path");
     refused("[grants]\nread = [\"/\"]", (4, 9), "an absolute path below '/'");
