@@ -69,11 +69,18 @@ impl MemberClient {
         while let Some(message) = self.next(until)? {
             // Others were waiting already: they are waiting again when this connection ends.
             if message.in_reply_to == awaited {
-                self.client.call(&Call::Acknowledge { id: message.id.clone() })?;
                 return Ok((sent, Fate::Handled { reply: Some(message) }));
             }
         }
         Ok((sent, Fate::Waiting { because: "no answer came in time".to_owned() }))
+    }
+
+    /// Marks an answer as handled: whoever waited for it has it.
+    ///
+    /// # Errors
+    /// The cell is over; then it stays in the inbox.
+    pub fn received(&mut self, reply: &Message) -> Result<(), ClientError> {
+        self.client.call(&Call::Acknowledge { id: reply.id.clone() }).map(drop)
     }
 
     /// Reads messages; `sink` gets each and says whether it wants more. With `follow`, this goes on until the cell is over.

@@ -230,7 +230,7 @@ impl Duty {
         let mut ready = Some(ready);
         loop {
             self.hear();
-            self.serve_post()?;
+            self.serve_post();
             let step = match self.steps.pop_front() {
                 Some(step) => step,
                 None => self.next_step().await,

@@ -15,7 +15,7 @@ pub trait Mailbox {
     fn send(&mut self, cell: &str, outgoing: &Outgoing) -> Result<Sent, Failure>;
     /// Sends, and waits for what becomes of it.
     fn send_and_wait(&mut self, cell: &str, outgoing: &Outgoing, within: Duration) -> Result<(Sent, Fate), Failure>;
-    /// Marks an answer that was waited for, and printed, as handled.
+    /// Marks an answer as handled: whoever waited for it has it.
     fn received(&mut self, cell: &CellId, reply: &Message) -> Result<(), Failure>;
     /// Reads messages.
     fn inbox(&mut self, cell: &str, request: &InboxRequest, sink: &mut dyn FnMut(MailLine) -> bool) -> Result<(), Failure>;
@@ -67,9 +67,8 @@ impl Mailbox for MemberClient {
         Ok(self.send_and_wait(outgoing, within)?)
     }
 
-    /// It was acknowledged when it came.
-    fn received(&mut self, _cell: &CellId, _reply: &Message) -> Result<(), Failure> {
-        Ok(())
+    fn received(&mut self, _cell: &CellId, reply: &Message) -> Result<(), Failure> {
+        Ok(self.received(reply)?)
     }
 
     fn inbox(&mut self, _cell: &str, request: &InboxRequest, sink: &mut dyn FnMut(MailLine) -> bool) -> Result<(), Failure> {

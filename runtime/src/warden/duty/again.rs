@@ -33,8 +33,12 @@ impl Duty {
             agents.iter().map(|agent| (agent.clone(), RunEnd { at, well: is_well(&end), how: how.clone() })).collect();
         let child: &Child = &self.life.children[new];
         let runs: Vec<Run> = child.runs.iter().map(|run| self.run_of(child, run, at)).collect();
-        self.registry()?.replace_runs(&self.spec.cell, &ends, &runs, ACTOR)?;
+        let noted = self.registry().and_then(|mut registry| registry.replace_runs(&self.spec.cell, &ends, &runs, ACTOR));
         self.watch_child(new)?;
+        if noted.is_err() {
+            // Nothing may live that the registry does not know: it is ended, and tried again after a longer pause.
+            self.life.children[new].kill();
+        }
         Ok(Step::Wait)
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::{ACTOR, Duty, WardenError};
+use super::{ACTOR, Duty};
 use crate::{
     backend::protocol::FromChild,
     cell::{AgentName, CloseReason},
@@ -105,7 +105,7 @@ impl Duty {
     }
 
     /// Carries out what the post office wants, and sends what it has. Steps that come of it are noted.
-    pub(super) fn serve_post(&mut self) -> Result<(), WardenError> {
+    pub(super) fn serve_post(&mut self) {
         self.post.serve();
         for (child, packet) in std::mem::take(&mut self.post.outbox) {
             match self.life.children[child].tell(&packet) {
@@ -133,7 +133,7 @@ impl Duty {
                 }
             }
         }
-        self.rest_or_wake()
+        self.rest_or_wake();
     }
 
     /// Does something beside the event loop, which hears of it when it is done.
@@ -179,13 +179,11 @@ impl Duty {
     ///
     /// The record beside the cell stays as it is: to whoever rebuilds a registry, both mean that the cell lived; and a message must not wait
     /// for another file to be written.
-    fn rest_or_wake(&mut self) -> Result<(), WardenError> {
+    fn rest_or_wake(&mut self) {
         let alone = self.invitations.is_empty() && self.life.runs().all(|run| run.is_over() || run.by_events);
-        let Some(event) = self.post.news(alone) else { return Ok(()) };
-        match self.registry()?.transition(&self.spec.cell, event, ACTOR, TransitionExtras::default()) {
-            Err(error) if !error.is_overtaken() => Err(error.into()),
-            Ok(_) | Err(_) => Ok(()),
-        }
+        let Some(event) = self.post.news(alone) else { return };
+        // Overtaken by a close, or a registry that cannot be written to: the cell lives on, and only looks the more or the less busy.
+        let _ = self.registry().and_then(|mut registry| registry.transition(&self.spec.cell, event, ACTOR, TransitionExtras::default()));
     }
 
     /// When the post office has something to do.

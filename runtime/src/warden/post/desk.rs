@@ -23,6 +23,24 @@ pub const PER_EVENT_MOST: usize = 64;
 /// What an event may take beyond its own limit before the warden ends its host: the host ends it at the limit.
 pub const BACKSTOP: Duration = Duration::from_secs(15);
 
+/// A message that somebody has, without its text: what settling it takes. Texts would add up in the warden's memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parcel {
+    /// The message.
+    pub id: MessageId,
+    /// Who sent it.
+    pub sender: Identity,
+    /// Which delivery this is.
+    pub attempt: u32,
+}
+
+impl Parcel {
+    /// What is kept of a message that is given away.
+    pub fn of(message: &Message) -> Self {
+        Self { id: message.id.clone(), sender: message.sender.clone(), attempt: message.attempt }
+    }
+}
+
 /// A word of a host that no host says: the end of that host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault;
@@ -31,9 +49,9 @@ pub struct Fault;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Held {
     /// The message that it handles; none in a tick and in a start.
-    pub given: Option<Message>,
+    pub given: Option<Parcel>,
     /// Those that it took besides.
-    pub taken: Vec<Message>,
+    pub taken: Vec<Parcel>,
     /// Those that it sends.
     pub sent: Vec<Draft>,
     /// Whether its director wants the cell closed.
@@ -42,7 +60,7 @@ pub struct Held {
 
 impl Held {
     /// The messages that it was given and took.
-    pub fn received(&self) -> impl Iterator<Item = &Message> {
+    pub fn received(&self) -> impl Iterator<Item = &Parcel> {
         self.given.iter().chain(&self.taken)
     }
 }
@@ -166,10 +184,9 @@ impl Desk {
     }
 
     /// Begins an event with a message; its number. `None` where it is not free.
-    pub fn give(&mut self, message: Message, now: Instant) -> Option<u64> {
-        let sender = message.sender.clone();
-        let number = self.begin(Held { given: Some(message), ..Held::default() }, now)?;
-        self.last_sender = Some(sender);
+    pub fn give(&mut self, message: &Message, now: Instant) -> Option<u64> {
+        let number = self.begin(Held { given: Some(Parcel::of(message)), ..Held::default() }, now)?;
+        self.last_sender = Some(message.sender.clone());
         Some(number)
     }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::{
     Post,
     call::{From, Place},
-    desk::PER_EVENT_MOST,
+    desk::{PER_EVENT_MOST, Parcel},
     lines::failed,
 };
 use crate::{
@@ -19,6 +19,8 @@ use crate::{
 const ROOM_MOST: u32 = 1000;
 /// Bytes of a packet that are not the answer's list: its tag, the agent's name and the call's number.
 const ENVELOPE_BYTES: usize = 4096;
+/// Bytes of text that all events in flight hold to be sent: they are in the warden's memory.
+const HELD_MOST_BYTES: usize = 16 * 1024 * 1024;
 /// The longest audit row that is shown.
 const ROW_MOST_BYTES: usize = 2048;
 
@@ -100,8 +102,11 @@ impl Post {
             return Err(Refusal::new(Reason::TooFast, format!("{what}: too many messages in too short a time; wait a second")));
         }
         let most = self.rooms.get(to).copied().unwrap_or(ROOM_MOST);
-        let held = self.desks.values().filter_map(super::desk::Desk::held).flat_map(|held| &held.sent);
-        let held = held.filter(|draft| draft.receiver == *to).count();
+        let (held, held_bytes) = self.held_for(to);
+        if matches!(from.place, Place::Event { .. }) && held_bytes.saturating_add(text.as_str().len()) > HELD_MOST_BYTES {
+            let message = format!("{what}: the events of this cell hold more than they may send at once; try again when some are over");
+            return Err(Refusal::new(Reason::TooFast, message));
+        }
         let registry = self.shelf.open().map_err(|error| failed(what, &error))?;
         let waiting = registry.waiting_for(&self.cell, to).map_err(|error| failed(what, &error))?;
         if (waiting as usize).saturating_add(held) >= most as usize {
@@ -128,6 +133,12 @@ impl Post {
         Ok(Gift::Sent { id })
     }
 
+    /// How many messages for somebody events in flight hold, and how many bytes for anybody.
+    fn held_for(&self, to: &Identity) -> (usize, usize) {
+        let held = self.desks.values().filter_map(super::desk::Desk::held).flat_map(|held| &held.sent);
+        held.fold((0, 0), |(count, bytes), draft| (count + usize::from(draft.receiver == *to), bytes + draft.text.as_str().len()))
+    }
+
     /// Takes one more message in an event: it is settled with it.
     pub(super) fn receive_in_event(&mut self, from: &From, agent: &crate::cell::AgentName) -> Result<Gift, Refusal> {
         let no_event = || Refusal::new(Reason::WrongTime, "receive: no event is under way");
@@ -140,7 +151,7 @@ impl Post {
         let next = registry.next_message(&self.cell, &from.identity, chrono::Utc::now(), &in_hand, desk.last_sender.as_ref());
         let message = next.map_err(|error| failed("receive", &error))?;
         if let Some(message) = &message {
-            desk.held_mut().ok_or_else(no_event)?.taken.push(message.clone());
+            desk.held_mut().ok_or_else(no_event)?.taken.push(Parcel::of(message));
             desk.last_sender = Some(message.sender.clone());
         }
         Ok(Gift::Received { message })

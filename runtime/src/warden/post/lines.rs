@@ -11,7 +11,7 @@ use std::{
 use chrono::Utc;
 use tokio::sync::oneshot;
 
-use super::{Answers, Caller, Line, Opened, Post, Who, settle::retry_at};
+use super::{Answers, Caller, Line, Opened, Post, Who, desk::Parcel, settle::retry_at};
 use crate::{
     cell::{Identity, Role},
     mail::{Call, Gift, Message, MessageId, Reason, Refusal},
@@ -44,7 +44,7 @@ struct Open {
     /// Dropped, it hangs up.
     _hang_up: oneshot::Sender<()>,
     /// In the order in which they were received.
-    leased: Vec<Message>,
+    leased: Vec<Parcel>,
     waits: VecDeque<Wait>,
 }
 
@@ -68,7 +68,7 @@ impl Lines {
     }
 
     /// What a line received last and has not settled.
-    pub(super) fn last_received(&self, line: Line) -> Option<&Message> {
+    pub(super) fn last_received(&self, line: Line) -> Option<&Parcel> {
         self.open.get(&line)?.leased.last()
     }
 
@@ -209,7 +209,7 @@ impl Post {
         let after = self.accounts.get(identity).and_then(|account| account.last_sender.as_ref());
         let next = self.shelf.open()?.next_message(&self.cell, identity, Utc::now(), &taken, after)?;
         if let (Some(message), Some(open)) = (&next, self.lines.open.get_mut(&line)) {
-            open.leased.push(message.clone());
+            open.leased.push(Parcel::of(message));
             self.account(identity, Instant::now()).last_sender = Some(message.sender.clone());
         }
         Ok(next)

@@ -7,7 +7,7 @@ use chrono::{DateTime, Duration, Utc};
 use proptest::prelude::*;
 
 use super::{
-    desk::{Desk, Tenant},
+    desk::{Desk, Parcel, Tenant},
     settle::{ATTEMPTS_MOST, settlement},
 };
 use crate::{
@@ -145,7 +145,7 @@ impl World {
         let now = Instant::now();
         let (desk, event) = &mut self.desks[to];
         let Some(message) = self.mailbox.next(&identity(to), &desk.in_hand(), desk.last_sender.as_ref()) else { return };
-        let number = desk.give(message.clone(), now);
+        let number = desk.give(&message, now);
         assert_eq!(number.is_some(), event.is_none(), "one event at a time");
         if number.is_some() {
             *event = number;
@@ -157,7 +157,7 @@ impl World {
         let desk = &self.desks[to].0;
         let next = self.mailbox.next(&identity(to), &desk.in_hand(), desk.last_sender.as_ref());
         if let (Some(message), Some(held)) = (next, self.desks[to].0.held_mut()) {
-            held.taken.push(message.clone());
+            held.taken.push(Parcel::of(&message));
             self.check_given(&message, to);
         }
     }

@@ -85,7 +85,7 @@ impl Post {
         let identity = &desk.tenant.identity;
         let next = self.shelf.open()?.next_message(&self.cell, identity, Utc::now(), &[], desk.last_sender.as_ref())?;
         let Some(message) = next else { return Ok(()) };
-        if let Some(event) = desk.give(message.clone(), now) {
+        if let Some(event) = desk.give(&message, now) {
             let occasion = Occasion::Message(message);
             self.outbox.push((desk.child, ToChild::Event { agent: agent.clone(), event, occasion }));
             self.gave = true;

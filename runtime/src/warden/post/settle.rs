@@ -4,11 +4,13 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 
-use super::{Post, desk::Held};
+use super::{
+    Post,
+    desk::{Held, Parcel},
+};
 use crate::{
     backend::protocol::Outcome,
     cell::{AgentName, Identity},
-    mail::Message,
     registry::{FailedDelivery, RegistryError, Settlement},
     warden::life::describe,
 };
@@ -28,7 +30,7 @@ pub fn retry_at(attempt: u32, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
 
 /// What an event's end does to the messages that it held. Only one that ended well has sent anything.
 pub fn settlement(held: Held, outcome: &Outcome, now: DateTime<Utc>) -> Settlement {
-    let failed = |message: &Message, why: &str, retry_at| FailedDelivery { id: message.id.clone(), why: why.to_owned(), retry_at };
+    let failed = |message: &Parcel, why: &str, retry_at| FailedDelivery { id: message.id.clone(), why: why.to_owned(), retry_at };
     match outcome {
         Outcome::Done => {
             Settlement { handled: held.received().map(|message| message.id.clone()).collect(), failed: Vec::new(), sent: held.sent }
@@ -46,7 +48,7 @@ pub fn settlement(held: Held, outcome: &Outcome, now: DateTime<Utc>) -> Settleme
 
 fn again(held: &Held, why: &str, now: DateTime<Utc>) -> Settlement {
     let failed =
-        |message: &Message| FailedDelivery { id: message.id.clone(), why: why.to_owned(), retry_at: retry_at(message.attempt, now) };
+        |message: &Parcel| FailedDelivery { id: message.id.clone(), why: why.to_owned(), retry_at: retry_at(message.attempt, now) };
     Settlement { failed: held.received().map(failed).collect(), ..Settlement::default() }
 }
 
