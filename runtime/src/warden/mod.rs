@@ -53,6 +53,7 @@ pub fn main_warden() -> ExitCode {
         answer(&Readiness::Failed { message: format!("the warden could not close what it inherited: {error}"), internal: true });
         return ExitCode::FAILURE;
     }
+    many_descriptors();
     // Fails only where this is a session leader already, which is what is wanted.
     let _ = rustix::process::setsid();
     let spec: WardenSpec = match serde_json::from_reader(io::Read::take(io::stdin().lock(), SPEC_MOST_BYTES)) {
@@ -74,6 +75,15 @@ pub fn main_warden() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Lets the warden open as many descriptors as its user may: each agent that writes has a log, and each member connections. Its children
+/// have limits of their own.
+fn many_descriptors() {
+    let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limits.maximum, ..limits };
+    // Where that is not allowed, there are as many as there were.
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised);
 }
 
 /// Says the one line, then lets go of the pipe: whoever reads it must not wait for the end of the cell.

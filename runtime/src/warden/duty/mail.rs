@@ -176,15 +176,16 @@ impl Duty {
     }
 
     /// Tells the registry that every agent of the cell waits for events, or that one has something to do. Events are given before it is told.
+    ///
+    /// The record beside the cell stays as it is: to whoever rebuilds a registry, both mean that the cell lived; and a message must not wait
+    /// for another file to be written.
     fn rest_or_wake(&mut self) -> Result<(), WardenError> {
         let alone = self.invitations.is_empty() && self.life.runs().all(|run| run.is_over() || run.by_events);
         let Some(event) = self.post.news(alone) else { return Ok(()) };
         match self.registry()?.transition(&self.spec.cell, event, ACTOR, TransitionExtras::default()) {
-            Ok(outcome) => self.write_record(outcome.record()),
-            Err(error) if error.is_overtaken() => {}
-            Err(error) => return Err(error.into()),
+            Err(error) if !error.is_overtaken() => Err(error.into()),
+            Ok(_) | Err(_) => Ok(()),
         }
-        Ok(())
     }
 
     /// When the post office has something to do.

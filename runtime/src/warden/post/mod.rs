@@ -298,10 +298,14 @@ impl Post {
         let found = self.shelf.open().and_then(|registry| {
             let Some(row) = registry.mail(&self.cell, &message)? else { return Ok(None) };
             let answer = registry.answer_to(&self.cell, &message)?;
-            Ok(Some((row.state, answer)))
+            Ok(Some((row, answer)))
         });
         let decided = match found {
-            Ok(Some((state, answer))) => waiters::decided(&state, || answer),
+            Ok(Some((row, answer))) => {
+                // Whoever waits need not have said that there is something to be delivered.
+                self.serve_soon(row.message.receiver);
+                waiters::decided(&row.state, answer)
+            }
             Ok(None) => Some(Answer::Refused { message: format!("no message {message} is in the cell") }),
             Err(error) => Some(Answer::Refused { message: format!("the registry could not be read: {error}") }),
         };
@@ -384,5 +388,3 @@ impl Post {
 
 #[cfg(test)]
 mod model_tests;
-#[cfg(test)]
-mod tests;

@@ -64,10 +64,10 @@ fn tell(waiting: Vec<mpsc::UnboundedSender<Answer>>, answer: &Answer) {
 }
 
 /// What is said of a message that is decided already; `None` while it is not.
-pub fn decided(state: &MailState, answer: impl FnOnce() -> Option<Message>) -> Option<Answer> {
+pub fn decided(state: &MailState, answer: Option<Message>) -> Option<Answer> {
     match state {
         MailState::Waiting { .. } => None,
-        MailState::Handled { .. } => Some(Answer::Handled { reply: answer() }),
+        MailState::Handled { .. } => Some(Answer::Handled { reply: answer }),
         MailState::Parked { why, .. } => Some(Answer::Parked { why: why.clone() }),
     }
 }
