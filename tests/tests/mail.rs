@@ -98,13 +98,9 @@ fn what_is_not_allowed_is_refused_and_audited_and_the_agent_goes_on() {
     lab.run(&["send", &cell, "twice"]).exits(0);
     wait_until("the second answer is refused", || audit(&lab, &cell).contains("was answered already"));
     let rows = audit(&lab, &cell);
-    for expected in [
-        "send: agent:nobody is not in the cell",
-        "close: only a director may",
-        "audit: directors",
-        "declare: keep ",
-        "reply: the message",
-    ] {
+    for expected in
+        ["send: agent:nobody is not in the cell", "close: only a director may", "audit: directors", "declare: keep ", "reply: the message"]
+    {
         let row = format!("agent:clerk denied refused {expected}");
         assert!(rows.contains(&row), "{row}: {rows}");
     }
@@ -204,5 +200,63 @@ fn ticks_come_round() {
     faulty(&lab, "clerk", "[life]\ntick = \"1s\"\n");
     let cell = lab.summon(&["clerk", "p"]);
     wait_until("it ticked", || !ask(&lab, &cell, "state").ends_with(" 0 ticks"));
+    lab.json(&["destroy", &cell]).exits(0);
+}
+
+#[test]
+fn a_director_invites_and_closes() {
+    let lab = Lab::new();
+    faulty(&lab, "clerk", "");
+    faulty(&lab, "boss", "");
+    faulty(&lab, "aide", "");
+    let cell = lab.summon(&["clerk", "p"]);
+    lab.run(&["invite", &cell, "agent:boss", "director"]).exits(0);
+    let to_boss = |words: &str| lab.run(&["send", &cell, "--to", "agent:boss", words, "--wait=60s"]).exits(0).stdout.trim_end().to_owned();
+    assert_eq!(to_boss("invite agent:aide executor"), "ok no token");
+    let token = to_boss("invite human:visitor observer");
+    assert!(token.starts_with("ok lz1."), "{token}");
+    let again = to_boss("invite agent:aide executor");
+    assert!(again.starts_with("refused failed: invite: ") && again.contains("already"), "{again}");
+    assert!(audit(&lab, &cell).contains("agent:boss invite done"), "{}", audit(&lab, &cell));
+    let members = to_boss("members");
+    assert_eq!(members, "ok agent:clerk executor; agent:boss director; agent:aide executor; human:visitor observer");
+    assert!(to_boss("audit").starts_with("ok "));
+    assert_eq!(to_boss("close"), "ok closing");
+    lab.wait_for_state(&cell, "closed");
+    assert_eq!(text(&lab.cell(&cell)["cell"]["reason"]), "closed by agent:boss");
+    lab.json(&["destroy", &cell]).exits(0);
+}
+
+#[test]
+fn a_declared_file_is_kept_and_an_earlier_one_of_its_name_goes() {
+    let lab = Lab::new();
+    faulty(&lab, "clerk", "");
+    let cell = lab.summon(&["clerk", "p"]);
+    let kept = || {
+        let names = std::fs::read_dir(lab.cell_dir(&cell).join("artifacts")).expect("a directory");
+        names.map(|entry| entry.expect("read").file_name().to_string_lossy().into_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(ask(&lab, &cell, "file report.txt 1000"), "ok");
+    let first = ask(&lab, &cell, "declare report.txt report");
+    assert!(first.starts_with("ok report 1000 bytes "), "{first}");
+    assert_eq!(kept(), [first.rsplit(' ').next().expect("a digest")]);
+    ask(&lab, &cell, "file report.txt 2000");
+    let second = ask(&lab, &cell, "declare report.txt report");
+    assert_eq!(kept(), [second.rsplit(' ').next().expect("a digest")]);
+    // A link is refused; its twin, the file itself, was kept.
+    assert_eq!(ask(&lab, &cell, "link link.txt report.txt"), "ok");
+    assert!(ask(&lab, &cell, "declare link.txt link").starts_with("refused malformed"));
+    assert!(ask(&lab, &cell, "declare report.txt ../report").starts_with("refused malformed"));
+    lab.run(&["destroy", &cell, "--force"]).exits(0);
+}
+
+#[test]
+fn an_event_that_takes_too_long_is_lost_and_the_agent_goes_on() {
+    let lab = Lab::new();
+    faulty(&lab, "clerk", "[limits]\nevent = \"1s\"\n");
+    let cell = lab.summon(&["clerk", "p"]);
+    assert_eq!(ask(&lab, &cell, "until 2 sleep 600"), "ok at attempt 2");
+    let runs = lab.cell(&cell)["cell"]["runs"].clone();
+    assert_eq!(runs.as_array().map(Vec::len), Some(1), "its host lives on: {runs}");
     lab.json(&["destroy", &cell]).exits(0);
 }

@@ -182,14 +182,14 @@ impl Post {
 /// As many of these, from the first on, as fit one answer.
 fn fitting<T: serde::Serialize>(all: Vec<T>) -> Vec<T> {
     let mut left = PACKET_MOST_BYTES - ENVELOPE_BYTES;
-    let fits = |one: &T| {
+    let mut fits = |one: &&T| {
         // A comma follows.
-        let bytes = serde_json::to_vec(one).map_or(usize::MAX, |json| json.len() + 1);
-        left = left.checked_sub(bytes)?;
-        Some(())
+        let bytes = serde_json::to_vec(*one).map_or(usize::MAX, |json| json.len() + 1);
+        let rest = left.checked_sub(bytes);
+        left = rest.unwrap_or_default();
+        rest.is_some()
     };
-    let mut fits = fits;
-    let count = all.iter().map_while(|one| fits(one)).count();
+    let count = all.iter().take_while(|one| fits(one)).count();
     all.into_iter().take(count).collect()
 }
 

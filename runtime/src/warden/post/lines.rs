@@ -197,8 +197,10 @@ impl Post {
             let Some(line) = self.lines.of(identity).find(waiting).map(|open| open.caller.line) else { return Ok(()) };
             let Some(message) = self.lease(identity, line)? else { return Ok(()) };
             let wait = self.lines.open.get_mut(&line).and_then(|open| open.waits.pop_front());
-            // Where nobody took it after all, it stays leased to the line, and ends with it.
-            let _ = wait.map(|wait| wait.answers.send(Ok(Gift::Received { message: Some(message) })));
+            if let Some(wait) = wait {
+                // Where nobody took it after all, it stays leased to the line, and ends with it.
+                let _ = wait.answers.send(Ok(Gift::Received { message: Some(message) }));
+            }
         }
     }
 

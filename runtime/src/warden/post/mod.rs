@@ -388,3 +388,5 @@ impl Post {
 
 #[cfg(test)]
 mod model_tests;
+#[cfg(test)]
+mod tests;
