@@ -1,6 +1,6 @@
 //! Sending: a message is checked, committed, and its cell's warden told to look. From then on nothing loses it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -114,7 +114,6 @@ impl Operator {
     /// Asks the warden what becomes of a message; where it does not say, the registry.
     fn fate_of(&mut self, record: &Record, message: &MessageId, within: Duration) -> Result<Fate, Error> {
         let cell = &record.proposal.cell_id;
-        let start = Instant::now();
         let ask = Ask::Await { message: message.clone() };
         let mut because = "the cell's warden has gone".to_owned();
         if let Ok(mut conversation) = teardown::converse(&self.root, record, &ask, within) {
@@ -129,7 +128,7 @@ impl Operator {
                     Ok(Some(Answer::Closing | Answer::Ended { .. } | Answer::Started { .. } | Answer::Noted)) => {}
                     Ok(None) => break,
                     Err(_) => {
-                        because = format!("it was not handled within {}", crate::policy::format_duration(within.max(start.elapsed())));
+                        because = format!("it was not handled within {}", crate::policy::format_duration(within));
                         break;
                     }
                 }

@@ -176,7 +176,7 @@ fn a_spinner_does_not_delay_its_twin() {
     }
     let took = since.elapsed();
     println!("    20 events beside a spinner: {took:?}");
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
     assert!(host.heard["trouble"].over.is_empty());
     host.close(None, Duration::ZERO);
     assert_limit(&ended(&host.finish(), "trouble"), "grace");

@@ -5,6 +5,7 @@
 
 mod agents;
 mod budgets;
+mod calls;
 mod close;
 mod compile;
 mod cost;
@@ -57,6 +58,7 @@ fn all() -> Vec<Case> {
         cost::CASES,
         inspect::CASES,
         agents::CASES,
+        calls::CASES,
         budgets::CASES,
     ]
     .concat()
