@@ -19,6 +19,8 @@ use crate::{
 
 /// How long the lease is waited for: the last warden may be just ending.
 const LEASE_WITHIN: Duration = Duration::from_secs(5);
+/// How often, meanwhile, the registry is asked whether somebody else was faster.
+const ASK_EVERY: Duration = Duration::from_millis(100);
 /// How long processes of the last life may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(5);
 /// Time between two looks at them.
@@ -61,25 +63,43 @@ pub enum ReopenError {
 /// [`ReopenError`], or what the system says.
 pub fn reopen(spec: &WardenSpec, root: &Root, generation: u32, version: u64) -> Result<(CellDir, Lease), WardenError> {
     let dir = root.cell(&spec.cell)?.ok_or(ReopenError::Gone)?;
-    let lease = match Lease::take_within(&dir, generation, LEASE_WITHIN) {
-        Ok(lease) => lease,
-        Err(LeaseError::Held(held)) => return Err(ReopenError::Held(held).into()),
-        Err(LeaseError::Gone) => return Err(ReopenError::Gone.into()),
-        Err(LeaseError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Err(ReopenError::Gone.into()),
-        Err(error) => return Err(error.into()),
+    let registry = Registry::open(root.path())?;
+    let deadline = Instant::now() + LEASE_WITHIN;
+    let lease = loop {
+        let taken = Lease::take_within(&dir, generation, ASK_EVERY);
+        if matches!(taken, Err(LeaseError::Held(_))) && Instant::now() < deadline {
+            // Whoever holds it may be bringing the cell back: then there is nothing to wait for.
+            as_seen(&registry, spec, version)?;
+            continue;
+        }
+        break taken.map_err(not_leased)?;
     };
     // Whoever had the lease before may have brought the cell back, or removed it.
-    let registry = Registry::open(root.path())?;
-    let record = registry.cell(&spec.cell)?.ok_or(ReopenError::Gone)?;
-    if record.version != version || decide(&record.state, Event::Resurrect).is_err() {
-        return Err(ReopenError::Moved.into());
-    }
+    let record = as_seen(&registry, spec, version)?;
     let runs = registry.runs(&spec.cell)?;
     let last = runs.iter().filter(|run| run.generation == record.generation).map(|run| &run.process);
     are_dead(record.warden.iter().chain(last))?;
     end_stragglers(&record)?;
     are_there(&dir, spec)?;
     Ok((dir, lease))
+}
+
+/// The cell, if it is as the operator saw it.
+fn as_seen(registry: &Registry, spec: &WardenSpec, version: u64) -> Result<Record, WardenError> {
+    let record = registry.cell_alone(&spec.cell)?.ok_or(ReopenError::Gone)?;
+    if record.version != version || decide(&record.state, Event::Resurrect).is_err() {
+        return Err(ReopenError::Moved.into());
+    }
+    Ok(record)
+}
+
+fn not_leased(error: LeaseError) -> WardenError {
+    match error {
+        LeaseError::Held(held) => ReopenError::Held(held).into(),
+        LeaseError::Gone => ReopenError::Gone.into(),
+        LeaseError::Io(error) if error.kind() == io::ErrorKind::NotFound => ReopenError::Gone.into(),
+        error @ LeaseError::Io(_) => error.into(),
+    }
 }
 
 /// Waits until processes that were noted are dead: they are not killed, since the registry says that they ended.
