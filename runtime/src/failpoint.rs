@@ -8,7 +8,8 @@ pub const VARIABLE: &str = "LAZARUS_FAILPOINT";
 
 macro_rules! points {
     ($($(#[$doc:meta])* $variant:ident = $name:literal;)*) => {
-        /// A point. Each is passed by exactly one of the steps of summon, close and destroy.
+        /// A point. Each is passed by exactly one of the steps of summon, close and destroy; a resurrection passes its own and, from
+        /// the warden's start to `active`, those of a summon.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         pub enum Point { $($(#[$doc])* $variant,)* }
 
@@ -43,6 +44,12 @@ points! {
     WardenActive = "warden.active";
     /// The command: it knows, and has not said so.
     SummonActive = "summon.active";
+    /// The command: the intent to resurrect is written.
+    ResurrectIntent = "resurrect.intent";
+    /// The warden: it holds the lease of a cell that lived before, and nothing is started.
+    WardenAgain = "warden.again";
+    /// The command: it knows that the cell lives again, and has not said so.
+    ResurrectActive = "resurrect.active";
     /// The warden: `closing` is durable, the agents do not know.
     WardenClosing = "warden.closing";
     /// The warden: the agents are ended, the registry does not know.

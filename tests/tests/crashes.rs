@@ -42,7 +42,9 @@ fn with_point(lab: &Lab, args: &[&str], point: Point) {
 }
 
 fn each_point(agent: &[&str]) {
-    for &point in Point::ALL {
+    // A resurrection's own steps are in resurrect.rs.
+    let of_resurrect = |point: &Point| matches!(point, Point::ResurrectIntent | Point::WardenAgain | Point::ResurrectActive);
+    for &point in Point::ALL.iter().filter(|point| !of_resurrect(point)) {
         let lab = Lab::new();
         let mut summon = vec!["summon", "scribe", "p"];
         summon.extend(agent);

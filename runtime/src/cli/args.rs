@@ -215,6 +215,17 @@ pub enum Command {
         #[arg(value_parser = ttl, value_name = "TIME")]
         by: Duration,
     },
+    /// Bring a closed or failed cell back to life from its home
+    Resurrect {
+        /// The cell
+        cell: String,
+        /// Time to live from now on: 60m, 2h, 1d; a bare number counts minutes [default: what it was summoned with]
+        #[arg(long, value_parser = ttl, value_name = "TIME")]
+        ttl: Option<Duration>,
+        /// Go on where this machine's kernel cannot enforce everything; recorded with the cell
+        #[arg(long)]
+        accept_degraded: bool,
+    },
     /// Record what ended unseen, and end what outlived its time
     Sweep,
     /// Show what an agent would be granted, or what a cell was granted and who enforces it

@@ -93,6 +93,15 @@ fn hint(error: &Error) -> Option<String> {
             "closing" | "closed" | "failed" => format!("its agents have ended: `lazarus logs {cell}` has their words; summon another cell"),
             _ => "`lazarus status` lists the cells that are there".to_owned(),
         },
+        Error::State { cell, refusal } if refusal.asks_to == "be resurrected" => match refusal.state {
+            "closing" => format!("it is just ending; `lazarus status {cell}` says when it is closed"),
+            "proposed" => format!("it is just being summoned; `lazarus status {cell}` says what becomes of it"),
+            "destroyed" => "that is final: `lazarus summon` makes a new cell".to_owned(),
+            _ => format!("it lives: `lazarus close {cell}` ends it, `lazarus extend {cell} TIME` gives it more time"),
+        },
+        Error::NotResurrected { cell, .. } => {
+            format!("nothing of it changed, and nothing of it runs; `lazarus logs {cell}` has its agents' words")
+        }
         Error::NotReady { cell, .. } => format!("`lazarus destroy {cell}` puts the record away"),
         Error::Root(RootError::Nowhere) => "name a root with --root or LAZARUS_ROOT".to_owned(),
         _ => return None,

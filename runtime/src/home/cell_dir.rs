@@ -16,6 +16,7 @@ use super::{
 use crate::cell::{AgentName, CellId};
 
 const RECORD: &str = "cell.json";
+const PLAN: &str = "plan.json";
 const HOME: &str = "home";
 const GUESTS: &str = "guests";
 const PROFILES: &str = "profiles";
@@ -26,6 +27,9 @@ const ARTIFACTS: &str = "artifacts";
 
 /// Bytes of a cell's record: some hundred members at most, each of a few hundred bytes.
 const RECORD_MOST_BYTES: u64 = 1024 * 1024;
+
+/// Bytes of what a cell launches: the plans of a large team with their variables.
+const PLAN_MOST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Where an agent's home is in its cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,6 +207,35 @@ impl CellDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Removed::default(),
             Err(error) => Removed { remained: vec![format!("{}: {error}", parts.join("/"))], ..Removed::default() },
         }
+    }
+
+    /// Writes what the cell launches, for its next life: synced, and replaced as a whole. No agent reaches it. The caller holds the cell's
+    /// lease.
+    ///
+    /// # Errors
+    /// It is larger than could be read again, the disk is full, or the cell gone.
+    pub fn write_plan(&self, json: &[u8]) -> io::Result<()> {
+        if json.len() as u64 > PLAN_MOST_BYTES {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {PLAN_MOST_BYTES} bytes")));
+        }
+        replace_file(&self.dir, PLAN, json)
+    }
+
+    /// Reads what the cell launched; `None` if that was never written, or a teardown has begun.
+    ///
+    /// # Errors
+    /// It is no regular file, or larger than any that Lazarus writes.
+    pub fn read_plan(&self) -> io::Result<Option<Vec<u8>>> {
+        match read_file(&self.dir, PLAN, PLAN_MOST_BYTES) {
+            Ok(json) => Ok(Some(json)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes what the cell launched: from now on nothing brings it back.
+    pub(super) fn remove_plan(&self) -> Removed {
+        remove_tree(&self.dir, PLAN)
     }
 
     /// Writes the cell's own record: synced, and replaced as a whole. The caller holds the cell's lease.

@@ -208,7 +208,12 @@ impl Root {
     /// Removes the directory of a cell, with everything in it, and looks whether it is gone. The caller has made sure that no
     /// process of the cell lives.
     pub fn remove_cell(&self, id: &CellId) -> Removed {
-        remove_tree(&self.cells, id.as_str())
+        // First what it could be resurrected from: of a teardown that is cut short, no half of a home comes to life.
+        let plan = self.cell(id).ok().flatten().map(|dir| dir.remove_plan()).unwrap_or_default();
+        let mut removed = remove_tree(&self.cells, id.as_str());
+        removed.files += plan.files;
+        removed.bytes += plan.bytes;
+        removed
     }
 }
 

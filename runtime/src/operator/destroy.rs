@@ -9,11 +9,14 @@ use crate::{
     audit::Action,
     cell::{CellId, CloseReason, Event, FailReason, Identity, Receipt, Record, State},
     failpoint::{self, Point},
-    home::{Lease, LeaseError, Removed},
+    home::{CellDir, Lease, LeaseError, Removed},
 };
 
 /// How long somebody else's lease on the cell is waited for: a warden that is just ending, or another teardown.
 const LEASE_PATIENCE: Duration = Duration::from_secs(15);
+
+/// How often, meanwhile, the registry is asked whether somebody resurrected the cell.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What destroying did.
 #[derive(Debug, Clone, Serialize)]
@@ -97,6 +100,7 @@ impl Operator {
         let removed = match self.remove_leased(record)? {
             Removal::Done(removed) => removed,
             Removal::ByAnother(destroyed) => return Ok(destroyed),
+            Removal::LivesAgain => return self.tear_down_rest(record, by, processes_ended),
         };
         failpoint::hit(Point::DestroyRemoved);
         let receipt = Receipt {
@@ -160,12 +164,13 @@ impl Operator {
         let id = &record.proposal.cell_id;
         let lease = match self.root.cell(id)? {
             None => None,
-            Some(dir) => match Lease::take_within(&dir, record.generation, LEASE_PATIENCE) {
-                Ok(lease) => Some(lease),
+            Some(dir) => match self.lease(record, &dir)? {
+                Leasing::LivesAgain => return Ok(Removal::LivesAgain),
+                Leasing::Over(Ok(lease)) => Some(lease),
                 // Its directory was removed while this waited, or has lost its parts to a teardown that was cut short.
-                Err(LeaseError::Gone) => None,
-                Err(LeaseError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => None,
-                Err(error) => return Err(error.into()),
+                Leasing::Over(Err(LeaseError::Gone)) => None,
+                Leasing::Over(Err(LeaseError::Io(error))) if error.kind() == std::io::ErrorKind::NotFound => None,
+                Leasing::Over(Err(error)) => return Err(error.into()),
             },
         };
         if lease.is_none()
@@ -176,6 +181,21 @@ impl Operator {
         let removed = self.root.remove_cell(id);
         drop(lease);
         Ok(Removal::Done(removed))
+    }
+
+    /// Takes the lease of a cell in which nothing lives. Whoever holds it may be bringing the cell back.
+    fn lease(&mut self, record: &Record, dir: &CellDir) -> Result<Leasing, Error> {
+        let deadline = Instant::now() + LEASE_PATIENCE;
+        loop {
+            let taken = Lease::take_within(dir, record.generation, LOOK_EVERY);
+            if !matches!(taken, Err(LeaseError::Held(_))) || Instant::now() >= deadline {
+                return Ok(Leasing::Over(taken));
+            }
+            let now = self.registry.cell_alone(&record.proposal.cell_id)?;
+            if now.is_some_and(|now| now.generation > record.generation) {
+                return Ok(Leasing::LivesAgain);
+            }
+        }
     }
 
     /// Where the directory is gone: gives another teardown the time to write its tombstone, so that its receipt stands.
@@ -196,10 +216,20 @@ impl Operator {
     }
 }
 
+/// How the wait for a lease ended.
+enum Leasing {
+    /// Somebody resurrected the cell meanwhile.
+    LivesAgain,
+    /// It was given or refused.
+    Over(Result<Lease, LeaseError>),
+}
+
 /// What became of a cell's directory.
 enum Removal {
     /// It was removed here.
     Done(Removed),
     /// Another teardown was faster.
     ByAnother(Destroyed),
+    /// It is there: somebody resurrected the cell meanwhile.
+    LivesAgain,
 }

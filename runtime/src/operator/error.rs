@@ -208,6 +208,16 @@ pub enum Error {
         /// The agent's or the backend's own words.
         message: String,
     },
+    /// The cell does not live again; it and its homes are as they were.
+    #[error("Cell {cell} was not resurrected: {why}")]
+    NotResurrected {
+        /// The cell.
+        cell: CellId,
+        /// Why: the agent's or the backend's own words, or what is missing.
+        why: String,
+        /// Whether Lazarus itself or the machine under it failed, rather than the agent.
+        internal: bool,
+    },
     /// A program did not start; its throwaway cell is gone.
     #[error("Cell {cell} failed: {message}")]
     NotRun {
@@ -422,6 +432,7 @@ impl Error {
             | Self::Mail(_)
             | Self::State { .. }
             | Self::NotReady { .. }
+            | Self::NotResurrected { internal: false, .. }
             | Self::NotRun { .. }
             | Self::WardenRefused { .. }
             | Self::WardenSilent { .. }
@@ -451,6 +462,7 @@ impl Error {
                 | ResolveError::BareDefinition(_),
             ) => Kind::Usage,
             Self::Broken { .. }
+            | Self::NotResurrected { internal: true, .. }
             | Self::ArtifactBroken { .. }
             | Self::Randomness(_)
             | Self::Logs { .. }

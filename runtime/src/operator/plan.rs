@@ -63,6 +63,7 @@ pub struct Wish {
 struct Decided {
     agent: AgentName,
     program: Program,
+    source_sha256: Option<String>,
     policy: Policy,
     template: Option<PathBuf>,
     tick: Option<Duration>,
@@ -141,8 +142,8 @@ impl Operator {
                 let (first, second) = (first.clone(), agent.clone());
                 return Err(Error::MixedTeam { first, first_needs: *first_needs, second, second_needs: backend });
             }
-            let program = self.program(agent, source)?;
-            planned.decided.push(Decided { agent: agent.clone(), program, policy, template, tick });
+            let (program, source_sha256) = self.program(agent, source)?;
+            planned.decided.push(Decided { agent: agent.clone(), program, source_sha256, policy, template, tick });
             planned.backend = backend;
             first.get_or_insert((agent.clone(), backend));
         }
@@ -181,11 +182,12 @@ impl Operator {
         Ok(policy)
     }
 
-    fn program(&self, agent: &AgentName, source: Source) -> Result<Program, Error> {
+    /// The program, and the digest of what was compiled.
+    fn program(&self, agent: &AgentName, source: Source) -> Result<(Program, Option<String>), Error> {
         let (cached, args) = match source {
-            Source::Command(argv) => return Ok(Program::Command { argv }),
+            Source::Command(argv) => return Ok((Program::Command { argv }, None)),
             Source::Keeper(BackendKind::Process) => {
-                return Ok(Program::Command { argv: PROCESS_KEEPER.map(str::to_owned).to_vec() });
+                return Ok((Program::Command { argv: PROCESS_KEEPER.map(str::to_owned).to_vec() }, None));
             }
             Source::Keeper(BackendKind::Wasm) => {
                 let cached = wasm::ensure_bytes(self.root.cache(), wasm::KEEPER_WAT.as_bytes())?;
@@ -207,7 +209,7 @@ impl Operator {
             }
         };
         let path = self.root.cache_path().join(cached.file_name());
-        Ok(Program::Compiled { cached: path, form: cached.form, args })
+        Ok((Program::Compiled { cached: path, form: cached.form, args }, Some(cached.source_sha256)))
     }
 }
 
@@ -288,7 +290,7 @@ impl Planned {
 }
 
 fn situated(decided: Decided, situation: &Situation<'_>, bare: bool, stdio: Stdio) -> AgentPlan {
-    let Decided { agent, program, policy, template, tick } = decided;
+    let Decided { agent, program, source_sha256, policy, template, tick } = decided;
     let Situation { root, proposal, identity, role, place } = situation;
     let cell = root.cell_path(&proposal.cell_id);
     let with_home = role.has_home() && !bare;
@@ -321,5 +323,5 @@ fn situated(decided: Decided, situation: &Situation<'_>, bare: bool, stdio: Stdi
         env.push((name.clone(), value.clone()));
     }
     let launch = Launch { agent, role: *role, program, policy, home, shared, env, stdio, tick, again: false };
-    AgentPlan { identity: identity.clone(), launch, template }
+    AgentPlan { identity: identity.clone(), launch, template, source_sha256 }
 }

@@ -17,7 +17,7 @@ use crate::{
     failpoint::{self, Point},
     jail::liveness,
     registry::RegistryError,
-    warden::{Readiness, WardenSpec},
+    warden::{Birth, Readiness, WardenSpec},
 };
 
 /// How long an agent may take to become ready.
@@ -141,6 +141,7 @@ impl Operator {
         WardenSpec {
             root: self.root.path().to_owned(),
             cell: cell.clone(),
+            birth: Birth::First,
             actor: self.actor.clone(),
             throwaway: proposal.throwaway,
             accept_degraded: proposal.accept_degraded,
@@ -167,7 +168,8 @@ impl Operator {
     }
 }
 
-fn start_warden(spec: &WardenSpec) -> std::io::Result<Child> {
+/// Starts a detached warden, and tells it what to do.
+pub(super) fn start_warden(spec: &WardenSpec) -> std::io::Result<Child> {
     let mut memory = File::from(rustix::fs::memfd_create("warden", MemfdFlags::CLOEXEC)?);
     memory.write_all(&serde_json::to_vec(spec)?)?;
     memory.rewind()?;
@@ -185,7 +187,8 @@ fn start_warden(spec: &WardenSpec) -> std::io::Result<Child> {
     Ok(child)
 }
 
-fn await_readiness(mut child: Child) -> std::io::Result<Readiness> {
+/// Waits for the one line of a warden that was started.
+pub(super) fn await_readiness(mut child: Child) -> std::io::Result<Readiness> {
     /// The answer is one line with one message.
     const ANSWER_MOST_BYTES: u64 = 64 * 1024;
     let stdout = child.stdout.take().ok_or(std::io::ErrorKind::BrokenPipe)?;

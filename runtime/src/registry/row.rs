@@ -125,7 +125,7 @@ pub(super) fn update_cell(tx: &Transaction<'_>, record: &Record, from_version: u
         None => (None, None, None),
     };
     let sql = "UPDATE cells SET state = ?3, why = ?4, by_whom = ?5, message = ?6, receipt = ?7, state_since = ?8,
-            warden_pid = ?9, warden_start = ?10, warden_boot = ?11, expires_at = ?12, generation = ?13, version = ?14
+            warden_pid = ?9, warden_start = ?10, warden_boot = ?11, expires_at = ?12, generation = ?13, version = ?14, accept_degraded = ?15
         WHERE cell_id = ?1 AND version = ?2";
     let values = params![
         record.proposal.cell_id.as_str(),
@@ -142,6 +142,7 @@ pub(super) fn update_cell(tx: &Transaction<'_>, record: &Record, from_version: u
         record.expires_at.timestamp_micros(),
         record.generation,
         columns::number("a version", record.version)?,
+        record.proposal.accept_degraded,
     ];
     let cannot = RegistryError::while_doing("store a cell's state");
     match tx.prepare_cached(sql).and_then(|mut update| update.execute(values)).map_err(cannot)? {

@@ -19,6 +19,8 @@ pub struct TransitionExtras {
     pub ends: Vec<(AgentName, RunEnd)>,
     /// When its time to live is over, from now on.
     pub expires_at: Option<DateTime<Utc>>,
+    /// Whether the operator accepts, from now on, that the kernel cannot enforce everything; once accepted, it stays so.
+    pub accept_degraded: bool,
     /// The version from which the caller decided; another one refuses.
     pub expected_version: Option<u64>,
 }
@@ -137,6 +139,7 @@ fn apply(write: &Write<'_, '_>, mut record: Record, steps: Vec<Step>, extras: Tr
     record.state_since = write.at;
     record.warden = extras.warden.or(record.warden);
     record.expires_at = extras.expires_at.map_or(record.expires_at, columns::kept);
+    record.proposal.accept_degraded |= extras.accept_degraded;
     row::update_cell(&write.tx, &record, from_version)?;
     for run in &extras.runs {
         runs::insert(&write.tx, &cell, run)?;

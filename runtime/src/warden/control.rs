@@ -13,6 +13,10 @@ use std::{
     time::Duration,
 };
 
+use rustix::{
+    fs::{AtFlags, FileType},
+    io::Errno,
+};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader as AsyncBufReader},
     sync::mpsc,
@@ -48,6 +52,20 @@ pub fn bind(run: impl AsFd) -> io::Result<UnixListener> {
     rustix::fs::chmodat(&run, SOCKET_NAME, rustix::fs::Mode::from_raw_mode(0o600), rustix::fs::AtFlags::empty())?;
     listener.set_nonblocking(true)?;
     Ok(listener)
+}
+
+/// Removes the control socket of a warden that died, if there is one; anything else of its name stays, and [`bind`] refuses it.
+///
+/// # Errors
+/// What the system says.
+pub fn clear(run: impl AsFd) -> io::Result<()> {
+    match rustix::fs::statat(&run, SOCKET_NAME, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Socket => {
+            Ok(rustix::fs::unlinkat(&run, SOCKET_NAME, AtFlags::empty())?)
+        }
+        Ok(_) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Held by each conversation until its last answer is written; whoever holds the other end learns when none is left.

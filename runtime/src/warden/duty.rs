@@ -24,7 +24,8 @@ use super::{
     life::{Life, Step, describe, is_well},
     make::{self, Made},
     post::Post,
-    spec::{AgentPlan, Answer, Outcome, Readiness, WardenSpec},
+    reopen::ReopenError,
+    spec::{AgentPlan, Answer, Birth, Outcome, Readiness, WardenSpec},
     watch::{Watch, Watched, termination_pipe},
     writer::Writer,
 };
@@ -59,6 +60,9 @@ pub enum WardenError {
     /// The cell's lease.
     #[error("{}", whole(.0))]
     Lease(#[from] LeaseError),
+    /// A cell that lived before, and cannot live again.
+    #[error("{0}")]
+    Reopen(#[from] ReopenError),
     /// A home that is none of the cell's.
     #[error("make home {0}: it is not of this cell")]
     Home(PathBuf),
@@ -100,6 +104,7 @@ fn whole(error: &dyn std::error::Error) -> String {
 pub fn watch_over(spec: WardenSpec, ready: impl FnOnce(&Readiness)) -> Result<Outcome, WardenError> {
     let made = match make::make(&spec) {
         Ok(made) => made,
+        Err(WardenError::Reopen(error)) => return not_ready(&spec, None, error.to_string(), false),
         Err(error) => return not_ready(&spec, None, format!("could not {error}"), true),
     };
     // Without a pid namespace, what a reaper leaves behind comes here when it is killed, and is ended.
@@ -119,9 +124,13 @@ pub fn watch_over(spec: WardenSpec, ready: impl FnOnce(&Readiness)) -> Result<Ou
     outcome
 }
 
-/// Records that a cell did not become active, and removes what was made for it. Nothing of it lives any more.
+/// Records that a cell did not become active, and removes what was made for it; one that lived before stays as it was. Nothing of it lives
+/// any more.
 fn not_ready(spec: &WardenSpec, made: Option<Made>, message: String, internal: bool) -> Result<Outcome, WardenError> {
     let message = one_line(&message, REASON_MOST_BYTES);
+    if let Birth::Again { .. } = spec.birth {
+        return Ok(Outcome::NotReady { message, internal });
+    }
     if let Some(made) = made {
         let _ = made.root.remove_cell(&spec.cell);
     } else if let Ok(root) = crate::home::Root::open(&spec.root) {
@@ -345,7 +354,15 @@ impl Duty {
         }
         let runs = self.life.children.iter().flat_map(|child| child.runs.iter().map(|run| self.run_of(child, run, started_at)));
         let extras = TransitionExtras { warden: Some(self.own.clone()), runs: runs.collect(), ..TransitionExtras::default() };
-        let moved = self.registry()?.transition(&self.spec.cell, Event::Ready, ACTOR, extras);
+        let (event, extras) = match self.spec.birth {
+            Birth::First => (Event::Ready, extras),
+            Birth::Again { version, .. } => {
+                let (expires_at, expected_version) = (Some(self.spec.expires_at), Some(version));
+                let extras = TransitionExtras { expires_at, expected_version, accept_degraded: self.spec.accept_degraded, ..extras };
+                (Event::Resurrect, extras)
+            }
+        };
+        let moved = self.registry()?.transition(&self.spec.cell, event, ACTOR, extras);
         match moved {
             Ok(outcome) => self.record = Some(outcome.into_record()),
             Err(error) if error.is_overtaken() => return Ok(Some(format!("it was given up before it was ready: {error}"))),
@@ -362,7 +379,7 @@ impl Duty {
         let applied = Applied { by_events: run.by_events, ..Applied::new(run.program.clone(), &run.policy, run.report.clone()) };
         Run {
             agent: run.agent.clone(),
-            generation: 1,
+            generation: self.spec.birth.generation(),
             process: child.process().clone(),
             started_at,
             ended: None,
@@ -423,6 +440,9 @@ impl Duty {
 
     fn fail(&mut self, message: String) -> Result<Outcome, WardenError> {
         self.end_children();
+        if let Birth::Again { .. } = self.spec.birth {
+            return not_ready(&self.spec, None, message, false);
+        }
         let removed = self.made.root.remove_cell(&self.spec.cell);
         if let Some(first) = removed.remained.first() {
             let message = format!("{message} (and {first} could not be removed)");

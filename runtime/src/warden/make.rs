@@ -8,8 +8,10 @@ use super::{
     child::{AgentRun, Child, Stage},
     control,
     duty::WardenError,
+    kept::KeptPlan,
     logs::Log,
-    spec::{AgentPlan, WardenSpec},
+    reopen::reopen,
+    spec::{AgentPlan, Birth, WardenSpec},
 };
 use crate::{
     backend::{Launch, Program, Stdio, WasmForm, process, wasm},
@@ -39,10 +41,8 @@ pub struct Made {
     pub speaks: bool,
 }
 
-/// The first life of every cell.
-const FIRST_GENERATION: u32 = 1;
-
-/// Makes the cell's directory, takes its lease, furnishes the homes, and opens the control socket.
+/// Makes the cell's directory, takes its lease, furnishes the homes, and opens the control socket. Of a cell that lived before, the
+/// directory and the homes are only opened.
 ///
 /// # Errors
 /// What cannot be made; whatever was made stays, for the caller to remove.
@@ -55,16 +55,33 @@ pub fn make(spec: &WardenSpec) -> Result<Made, WardenError> {
         NamespaceSupport::None { because: "the cell was summoned for wasm agents".into() }
     };
     let root = Root::open(&spec.root)?;
+    let (dir, lease) = match spec.birth {
+        Birth::First => create(spec, &root)?,
+        Birth::Again { generation, version } => {
+            let reopened = reopen(spec, &root, generation, version)?;
+            reopened.0.run().and_then(control::clear).map_err(WardenError::Control)?;
+            failpoint::hit(Point::WardenAgain);
+            reopened
+        }
+    };
+    let listener = dir.run().and_then(control::bind).map_err(WardenError::Control)?;
+    Ok(Made { root, dir, _lease: lease, listener, namespaces, speaks: spec.homes && !spec.throwaway })
+}
+
+fn create(spec: &WardenSpec, root: &Root) -> Result<(CellDir, Lease), WardenError> {
     let dir = root.create_cell(&spec.cell)?;
-    let lease = Lease::take(&dir, FIRST_GENERATION)?;
+    let lease = Lease::take(&dir, spec.birth.generation())?;
     if spec.homes {
         for plan in &spec.agents {
             furnish(&dir, plan)?;
         }
     }
+    if !spec.throwaway {
+        // After the homes: where it is there, they are whole.
+        KeptPlan::of(&spec.cell, &spec.agents).write(&dir).map_err(WardenError::Control)?;
+    }
     failpoint::hit(Point::WardenHome);
-    let listener = dir.run().and_then(control::bind).map_err(WardenError::Control)?;
-    Ok(Made { root, dir, _lease: lease, listener, namespaces, speaks: spec.homes && !spec.throwaway })
+    Ok((dir, lease))
 }
 
 /// The place of an agent's home, which a spec names by its path.

@@ -19,11 +19,13 @@
 mod child;
 mod control;
 mod duty;
+mod kept;
 mod life;
 mod logs;
 mod make;
 mod members;
 mod post;
+mod reopen;
 mod spec;
 mod watch;
 mod writer;
@@ -35,8 +37,10 @@ use std::{
 
 pub use control::{Conversation, ask};
 pub use duty::{WardenError, watch_over};
+pub use kept::{KeptError, KeptPlan};
 pub use life::{describe, is_well};
-pub use spec::{AgentPlan, Answer, Ask, Outcome, Readiness, WardenSpec};
+pub use reopen::ReopenError;
+pub use spec::{AgentPlan, Answer, Ask, Birth, Outcome, Readiness, WardenSpec};
 
 /// The hidden subcommand that runs a detached warden: its spec on standard input, its one answer on standard output.
 pub const SUBCOMMAND: &str = "__warden";

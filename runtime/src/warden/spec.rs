@@ -19,6 +19,33 @@ pub struct AgentPlan {
     pub launch: Launch,
     /// A directory of the installed definition, copied into the fresh home.
     pub template: Option<PathBuf>,
+    /// The SHA-256 of the source of a compiled program, in lower-case hexadecimal: by it the program is found again.
+    pub source_sha256: Option<String>,
+}
+
+/// Which of a cell's lives begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "birth")]
+pub enum Birth {
+    /// The first: the cell is `proposed`, and nothing of it exists.
+    First,
+    /// A later one: the cell is `closed` or `failed`, and its homes are there.
+    Again {
+        /// The generation that begins.
+        generation: u32,
+        /// The version of the cell that the operator saw; at another one, nothing is started.
+        version: u64,
+    },
+}
+
+impl Birth {
+    /// The cell's generation in this life.
+    pub const fn generation(self) -> u32 {
+        match self {
+            Self::First => 1,
+            Self::Again { generation, .. } => generation,
+        }
+    }
 }
 
 /// Everything that a warden needs to know of its cell.
@@ -26,8 +53,10 @@ pub struct AgentPlan {
 pub struct WardenSpec {
     /// The Lazarus root.
     pub root: PathBuf,
-    /// The cell, which is `proposed` in the registry.
+    /// The cell.
     pub cell: CellId,
+    /// Which of its lives begins.
+    pub birth: Birth,
     /// Who summons: named in the audit.
     pub actor: Identity,
     /// Its agents: one, or the members of a team.
@@ -42,7 +71,7 @@ pub struct WardenSpec {
     pub ready_within: Duration,
     /// How long a foreground run may take.
     pub timeout: Option<Duration>,
-    /// When its time to live is over; the registry may say later, by then.
+    /// When its time to live is over (of a cell that lives again: from its being active on); the registry may say later, by then.
     pub expires_at: chrono::DateTime<chrono::Utc>,
     /// What happens when the time to live is over.
     pub on_expire: OnExpire,
@@ -59,7 +88,7 @@ pub enum Readiness {
         /// Whether something that was promised is not enforced, as the operator accepted.
         degraded: bool,
     },
-    /// The cell did not become active; the registry says so, and what was made is removed.
+    /// The cell did not become active. Of a new one, the registry says so, and what was made is removed; one that lived before is as it was.
     Failed {
         /// The agent's or the backend's own words: one line.
         message: String,

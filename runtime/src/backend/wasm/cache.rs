@@ -177,6 +177,23 @@ pub fn open(cache: &Dir, name: &str, form: WasmForm) -> Result<File, CacheError>
     lookup(cache, name, form)?.map(|(file, _)| file).ok_or_else(missing)
 }
 
+/// Returns the name of the entry that a source of this SHA-256 (lower-case hexadecimal) has under this engine, if the cache has it.
+///
+/// # Errors
+/// A cache that cannot be used or trusted. What is no digest has no entry.
+pub fn find(cache: &Dir, source_sha256: &str, form: WasmForm) -> Result<Option<String>, CacheError> {
+    let mut digest = [0; 32];
+    let pairs = source_sha256.as_bytes().chunks_exact(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    let bytes: Option<Vec<u8>> = pairs.collect();
+    match bytes {
+        Some(bytes) if bytes.len() == digest.len() && source_sha256.len() == 64 => digest.copy_from_slice(&bytes),
+        Some(_) | None => return Ok(None),
+    }
+    let engine = engine(Purpose::Compile).map_err(|error| CacheError::Engine(error.to_string()))?;
+    let name = entry_name(&cache_key(&digest, &engine), form);
+    Ok(lookup(cache, &name, form)?.map(|_| name))
+}
+
 /// Removes an entry that an engine refused; the next [`ensure`] compiles it again.
 ///
 /// # Errors

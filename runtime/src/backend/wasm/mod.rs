@@ -18,7 +18,7 @@ mod look;
 mod spawn;
 mod text;
 
-pub use cache::{CacheError, Cached, ensure, ensure_bytes, forget};
+pub use cache::{CacheError, Cached, ensure, ensure_bytes, find, forget};
 pub use compile::{COMPILE_COMMAND, CompileError, main_compile};
 pub use detect::{DetectError, SOURCE_MOST_BYTES, Source, detect};
 pub use host::{HOST_COMMAND, HostError, main_host};

@@ -6,6 +6,7 @@ mod explain;
 mod logs;
 mod mail;
 mod mailbox;
+mod resurrect;
 mod run;
 mod status;
 mod summon;
@@ -105,6 +106,10 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
         Command::Extend { cell, by } => {
             let extended = operator.extend(&cell, by)?;
             Ok(say.done(&success(&extended), || format!("{}, until {}", extended.message, local(extended.expires_at))))
+        }
+        Command::Resurrect { cell, ttl, accept_degraded } => {
+            let resurrected = operator.resurrect(&cell, ttl, accept_degraded)?;
+            Ok(resurrect::done(&resurrected, say))
         }
         Command::Sweep => sweep::sweep(&mut operator, say),
         Command::Explain { subject } => {

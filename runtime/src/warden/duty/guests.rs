@@ -7,6 +7,7 @@ use super::{ACTOR, Duty, REASON_MOST_BYTES};
 use crate::{
     cell::{Identity, Member, text::one_line},
     warden::{
+        kept::KeptPlan,
         make,
         spec::{AgentPlan, Answer},
     },
@@ -69,6 +70,12 @@ impl Duty {
             invited_by: invitation.by.clone(),
         };
         let by = invitation.by.to_string();
+        // Before it is a member: whoever is one can be brought back.
+        let kept = KeptPlan::of(&self.spec.cell, self.spec.agents.iter().chain(&self.guests).chain([&invitation.plan]));
+        if let Err(error) = kept.write(&self.made.dir) {
+            self.life.children[index].kill();
+            return self.refuse(invitation, &format!("could not keep what it runs for its next life: {error}"));
+        }
         let recorded = self.registry().and_then(|mut registry| {
             let record = registry.add_member(&self.spec.cell, &member, &by)?;
             registry.add_run(&self.spec.cell, &run, ACTOR)?;
