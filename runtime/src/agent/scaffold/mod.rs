@@ -31,5 +31,10 @@ pub fn render(name: &AgentName) -> Vec<(PathBuf, Vec<u8>)> {
     own.chain(sdk).collect()
 }
 
+/// Where the new crate's component is built to, relative to the crate, as its `agent.toml` says.
+pub fn component(name: &AgentName) -> String {
+    Names::of(name).fill("target/wasm32-wasip2/release/@CRATE@.wasm")
+}
+
 #[cfg(test)]
 mod tests;

@@ -70,10 +70,11 @@ pub(in crate::cli) fn new(name: &AgentName, directory: Option<&Path>, say: &Say)
     let made = Operator::agent_new(name, directory)?;
     let next = || {
         format!(
-            "{}\nNext:\n  cd {} && cargo build --release --target wasm32-wasip2\n  lazarus agent add agent.toml\n  lazarus summon {name} my-project\n\
+            "{}\nNext:\n  cd {} && cargo build --release --target wasm32-wasip2\n  lazarus summon {name} my-project --component {}\n\
              Then, with the cell that it names: lazarus send CELL hello --wait",
             made.message,
-            made.directory.display()
+            made.directory.display(),
+            crate::agent::scaffold::component(name),
         )
     };
     Ok(say.done(&success(&made), next))

@@ -133,7 +133,8 @@ fn sent_line(sent: &Sent) -> String {
 fn print_reply(reply: &Message) -> std::io::Result<bool> {
     let mut out = std::io::stdout().lock();
     let text = reply.text.as_str();
-    let printed = if out.is_terminal() { writeln!(out, "{}", harmless(text)) } else { out.write_all(text.as_bytes()) };
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let printed = if out.is_terminal() { writeln!(out, "{}", harmless(text)) } else { write!(out, "{text}{end}") };
     match printed.and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
         printed => printed.map(|()| true),
