@@ -59,9 +59,9 @@ fn messages_have_their_envelopes_and_codes() {
     wait_until("the answer is there", || inbox(&lab, &[&cell]).len() == 1);
     assert_eq!(inbox(&lab, &[&cell, "--ack"]).len(), 1);
     assert_eq!(inbox(&lab, &[&cell]).len(), 0);
-    // The very bytes of the answer, from standard input and back.
+    // From standard input and back, with an end of line of its own.
     let echoed = lab.run_with_input(&["send", &cell, "--wait=20s", "-"], b"me").exits(0);
-    assert!(echoed.stdout.starts_with("ok agent:clerk executor") && !echoed.stdout.ends_with('\n'), "{echoed:?}");
+    assert!(echoed.stdout.starts_with("ok agent:clerk executor") && echoed.stdout.ends_with(" of p\n"), "{echoed:?}");
     assert_eq!(inbox(&lab, &[&cell, "--of", "agent:clerk", "--all"]).len(), 4);
     lab.run(&["close", &cell]).exits(0);
     for args in [["send", &cell, "late", "--wait=1s"], ["send", &cell, "late", "--to=all"]] {
