@@ -219,7 +219,11 @@ fn a_director_invites_and_closes() {
     assert!(again.starts_with("refused failed: invite: ") && again.contains("already"), "{again}");
     assert!(audit(&lab, &cell).contains("agent:boss invite done"), "{}", audit(&lab, &cell));
     let members = to_boss("members");
-    assert_eq!(members, "ok agent:clerk executor; agent:boss director; agent:aide executor; human:visitor observer");
+    let owner = text(&lab.cell(&cell)["cell"]["owner"]);
+    assert_eq!(
+        members,
+        format!("ok {owner} director; agent:clerk executor; agent:boss director; agent:aide executor; human:visitor observer")
+    );
     assert!(to_boss("audit").starts_with("ok "));
     assert_eq!(to_boss("close"), "ok closing");
     lab.wait_for_state(&cell, "closed");

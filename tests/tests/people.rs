@@ -164,7 +164,7 @@ fn another_user_joins_and_is_that_member_and_nothing_more() {
     for refused in [2, 3, 4, 5] {
         assert_eq!(said[refused]["refused"]["reason"], "not-granted", "{said:?}");
     }
-    assert_eq!(said[6]["ok"]["members"][1]["identity"], "human:alice", "{said:?}");
+    assert_eq!(said[6]["ok"]["members"][2]["identity"], "human:alice", "{said:?}");
     lab.run(&["destroy", &cell]).exits(0);
     assert!(door(&cell).is_err(), "the door is gone with the cell");
 }

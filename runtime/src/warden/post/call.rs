@@ -175,7 +175,7 @@ impl Post {
 
     fn members(&mut self) -> Result<Gift, Refusal> {
         let roster = self.fresh_roster().map_err(|error| failed("members", &error))?;
-        Ok(Gift::Members { members: roster.members().to_vec() })
+        Ok(Gift::Members { members: roster.everyone() })
     }
 
     fn receive(&mut self, from: From, wait_ms: u64, answers: Option<Answers>) {

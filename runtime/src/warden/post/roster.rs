@@ -58,6 +58,14 @@ impl Roster {
         &self.members
     }
 
+    /// What `members` gives: the cell's owner as a director, where it is no member anyway, so that an agent finds whom to report to; then the
+    /// members in the order in which they came.
+    pub fn everyone(&self) -> Vec<Other> {
+        let is_member = self.members.iter().any(|member| member.identity == self.owner);
+        let owner = (!is_member).then(|| Other { identity: self.owner.clone(), role: Role::Director });
+        owner.into_iter().chain(self.members.iter().cloned()).collect()
+    }
+
     /// As what somebody can be written to: a member's role; the cell's owner counts as a director.
     pub fn role_of(&self, identity: &Identity) -> Option<Role> {
         let member = self.members.iter().find(|member| member.identity == *identity);
