@@ -133,7 +133,7 @@ impl Cell {
         })
     }
 
-    /// Returns who is in the cell, in the order in which they came. Every role.
+    /// Returns who is in the cell, its owner first (who counts as a director), then the others in the order in which they came. Every role.
     ///
     /// # Errors
     /// [`Reason::Failed`] alone.
