@@ -93,6 +93,11 @@ impl Lazarus {
         parse(&answer).with_context(|| format!("call {}", run::words(&self.command(&arguments))))
     }
 
+    /// The program's file.
+    pub fn binary(&self) -> &Path {
+        &self.binary
+    }
+
     /// The root that it works on.
     pub fn root(&self) -> &Path {
         &self.root

@@ -40,7 +40,7 @@ use crate::{
 };
 
 /// The name under which a warden stands in the audit.
-const ACTOR: &str = "warden";
+pub(super) const ACTOR: &str = "warden";
 /// The longest reason that is kept with a state.
 const REASON_MOST_BYTES: usize = 500;
 /// Errands done beside the event loop at once: a copy and an invitation.

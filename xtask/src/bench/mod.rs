@@ -1,10 +1,11 @@
-//! `cargo xtask bench`: what a cell costs, beside a bare process, bubblewrap and wasmtime's own command.
+//! `cargo xtask bench`: what a cell costs, beside a bare process, bubblewrap and wasmtime's own command; and what messages cost.
 //!
 //! Everything is measured in one run and in turn, round by round, so that a machine that is busy for a while is busy for all
 //! of them. What cannot be measured here is in the table, with the reason.
 
 mod cases;
 mod machine;
+mod mail;
 mod memory;
 mod stats;
 mod table;
@@ -53,12 +54,26 @@ pub fn main(workspace: &Workspace, options: &Options) -> Result<()> {
         }
     }
     let memory = memory::measure(&lazarus, hello.as_deref().map_err(String::as_str))?;
+    let mail = match &hello {
+        Ok(_) => {
+            eprintln!("   xtask: messages");
+            let keeper = workspace.guests().join("keeper.wasm");
+            Ok(mail::measure(workspace, &lazarus, &keeper, directory.path(), options.rounds)?)
+        }
+        Err(reason) => Err(reason.clone()),
+    };
     leave_nothing(&lazarus)?;
 
     let figures = table::Figures { machine: machine::describe(), rounds: options.rounds, cases: table::lines(&cases), memory };
     print!("{}", table::text(&figures));
+    match &mail {
+        Ok(mail) => print!("{}", mail.text()),
+        Err(reason) => println!("not measured: messages: {reason}"),
+    }
     if let Some(file) = &options.json {
-        let json = serde_json::to_string_pretty(&table::json(&figures))?;
+        let mut json = table::json(&figures);
+        json["messages"] = mail.map_or_else(|reason| serde_json::json!({ "not_measured": reason }), |mail| mail.json());
+        let json = serde_json::to_string_pretty(&json)?;
         fs::write(file, json + "\n").with_context(|| format!("write {}", file.display()))?;
     }
     Ok(())

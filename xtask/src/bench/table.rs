@@ -56,37 +56,46 @@ fn median(lines: &[Line], name: &str) -> Option<Duration> {
     lines.iter().find(|line| line.name == name)?.figures.as_ref().ok().map(|figures| figures.p50)
 }
 
-fn millis(duration: Duration) -> f64 {
+/// Milliseconds.
+pub fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
+}
+
+/// Whole microseconds.
+pub fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// A ratio for people.
+pub fn against(value: Duration, base: Option<Duration>) -> String {
+    match base.and_then(|base| ratio(value, base)) {
+        Some(ratio) => format!("{ratio:.1}x"),
+        None => "-".to_owned(),
+    }
+}
+
+/// Writes one line of a table.
+pub fn row(text: &mut String, cells: [&str; 5]) {
+    let [name, rest @ ..] = cells;
+    // Writing to a string cannot fail.
+    let _ = write!(text, "{name:<38}");
+    let _ = writeln!(text, "{}", rest.map(|cell| format!("{cell:>11}")).concat());
 }
 
 /// Writes the table for people.
 pub fn text(figures: &Figures) -> String {
     let Figures { machine, rounds, cases, memory } = figures;
     let (bare, bwrap) = (median(cases, BARE), median(cases, BWRAP));
-    let against = |value: Duration, base: Option<Duration>| match base.and_then(|base| ratio(value, base)) {
-        Some(ratio) => format!("{ratio:.1}x"),
-        None => "-".to_owned(),
-    };
     let mut text =
         format!("{} cores, {}, Linux {}; release build, {rounds} rounds in turn\n\n", machine.cores, machine.processor, machine.kernel);
-    let mut row = |cells: [&str; 5]| {
-        let [name, rest @ ..] = cells;
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{name:<38}");
-        let _ = writeln!(text, "{}", rest.map(|cell| format!("{cell:>11}")).concat());
-    };
-    row(["", "p50 ms", "p99 ms", "to bare", "to bwrap"]);
+    row(&mut text, ["", "p50 ms", "p99 ms", "to bare", "to bwrap"]);
     for line in cases {
         match &line.figures {
-            Ok(Percentiles { p50, p99 }) => row([
-                line.name,
-                &format!("{:.2}", millis(*p50)),
-                &format!("{:.2}", millis(*p99)),
-                &against(*p50, bare),
-                &against(*p50, bwrap),
-            ]),
-            Err(_) => row([line.name, "-", "-", "-", "-"]),
+            Ok(Percentiles { p50, p99 }) => row(
+                &mut text,
+                [line.name, &format!("{:.2}", millis(*p50)), &format!("{:.2}", millis(*p99)), &against(*p50, bare), &against(*p50, bwrap)],
+            ),
+            Err(_) => row(&mut text, [line.name, "-", "-", "-", "-"]),
         }
     }
     text.push('\n');
@@ -103,7 +112,6 @@ pub fn text(figures: &Figures) -> String {
 pub fn json(figures: &Figures) -> Value {
     let Figures { machine, rounds, cases, memory } = figures;
     let (bare, bwrap) = (median(cases, BARE), median(cases, BWRAP));
-    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     let cases = cases.iter().map(|line| match &line.figures {
         Ok(Percentiles { p50, p99 }) => json!({
             "name": line.name,

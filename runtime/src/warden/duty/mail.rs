@@ -4,12 +4,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
-use super::{ACTOR, Duty};
+use super::Duty;
 use crate::{
     backend::protocol::FromChild,
     cell::{AgentName, CloseReason},
     mail::{Reason, Refusal},
-    registry::TransitionExtras,
     warden::{
         life::{News, Step},
         make,
@@ -183,7 +182,7 @@ impl Duty {
         let alone = self.invitations.is_empty() && self.life.runs().all(|run| run.is_over() || run.by_events);
         let Some(event) = self.post.news(alone) else { return };
         // Overtaken by a close, or a registry that cannot be written to: the cell lives on, and only looks the more or the less busy.
-        let _ = self.registry().and_then(|mut registry| registry.transition(&self.spec.cell, event, ACTOR, TransitionExtras::default()));
+        let _ = self.post.tell(event);
     }
 
     /// When the post office has something to do.

@@ -60,7 +60,8 @@ use crate::{
     backend::protocol::{End, Outcome, ToChild},
     cell::{AgentName, CellId, Identity, Role},
     mail::MessageId,
-    registry::RegistryError,
+    registry::{RegistryError, TransitionExtras},
+    warden::duty::ACTOR,
 };
 
 /// What the post office wants the warden to do.
@@ -357,6 +358,14 @@ impl Post {
             }
             (true, false, _) | (false, _, false) => None,
         }
+    }
+
+    /// Tells the registry such news: through the connection that messages use, for a message waits meanwhile.
+    ///
+    /// # Errors
+    /// The registry cannot be written to, or the cell is no longer where the news would change it.
+    pub fn tell(&mut self, event: crate::cell::Event) -> Result<(), RegistryError> {
+        self.shelf.open()?.transition(&self.cell, event, ACTOR, TransitionExtras::default()).map(drop)
     }
 
     /// Everyone who is here, believed for a little while.
