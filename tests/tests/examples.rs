@@ -74,7 +74,7 @@ fn the_keeper_says_that_it_lives() {
     let lab = Lab::new();
     let component = guest("keeper");
     let cell = lab.summon(&["keeper", "p", "--component", &component.to_string_lossy()]);
-    assert_eq!(lab.run(&["send", &cell, "--wait", "hello"]).exits(0).stdout, "alive");
+    assert_eq!(lab.run(&["send", &cell, "--wait", "hello"]).exits(0).stdout, "alive\n");
     lab.run(&["destroy", &cell]).exits(0);
 }
 

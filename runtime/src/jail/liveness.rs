@@ -234,6 +234,28 @@ pub fn with_variable(name: &str, value: &str) -> Vec<ProcessRef> {
         .collect()
 }
 
+/// As whom a process acts. The owner of its files in `/proc` says so only of one that may be dumped (proc(5)).
+fn effective_user(pid: u32) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("Uid:")?.split_ascii_whitespace().nth(1)?.parse().ok())
+}
+
+/// The living processes of this user whose arguments, after their own name, are exactly these.
+pub fn with_arguments(wanted: &[&str]) -> Vec<ProcessRef> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let own = rustix::process::geteuid().as_raw();
+    let pids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let is_wanted = |pid: &u32| {
+        let arguments = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let words: Vec<&[u8]> = arguments.split(|byte| *byte == 0).skip(1).collect();
+        // The last one ends with a NUL, too.
+        words.len() == wanted.len() + 1
+            && words.iter().zip(wanted).all(|(word, wanted)| *word == wanted.as_bytes())
+            && effective_user(*pid) == Some(own)
+    };
+    pids.filter(is_wanted).filter_map(|pid| identify(pid).ok()).filter(|found| matches!(probe(found), Liveness::Alive)).collect()
+}
+
 /// All processes that descend from one, at this moment. While they run, they may make more: look again until there are none.
 ///
 /// # Errors

@@ -17,7 +17,7 @@ use crate::{
     failpoint::{self, Point},
     jail::liveness,
     registry::RegistryError,
-    warden::{Birth, Readiness, WardenSpec},
+    warden::{self, Birth, Readiness, WardenSpec},
 };
 
 /// How long an agent may take to become ready.
@@ -176,7 +176,8 @@ pub(super) fn start_warden(spec: &WardenSpec) -> std::io::Result<Child> {
     // This very program, also when its file was replaced since it was started.
     let mut command = Command::new("/proc/self/exe");
     std::os::unix::process::CommandExt::arg0(&mut command, "lazarus");
-    command.arg("__warden").env_clear().current_dir("/");
+    // The cell's id is for whoever looks for a warden that has not put itself on record yet, and for people who list processes.
+    command.args([warden::SUBCOMMAND, spec.cell.as_str()]).env_clear().current_dir("/");
     if cfg!(debug_assertions)
         && let Some(point) = std::env::var_os(failpoint::VARIABLE)
     {

@@ -19,6 +19,8 @@ use crate::{
 /// How long a warden may take to answer beyond the grace that it was asked for: it ends what does not end by itself, and the
 /// kernel may take its time with that.
 const ANSWER_MARGIN: Duration = Duration::from_secs(20);
+/// How long a warden that was never on record may take to see that its cell was given up.
+const GIVES_UP_WITHIN: Duration = Duration::from_secs(5);
 /// How long a killed process may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(10);
 
@@ -47,6 +49,12 @@ pub(super) fn converse(root: &Root, record: &Record, ask: &Ask, within: Duration
 pub(super) fn end_everything(root: &Root, record: &Record, runs: &[Run], by: &crate::cell::Identity) -> Result<u32, Error> {
     let cell = &record.proposal.cell_id;
     let mut ended = 0;
+    if record.warden.is_none() {
+        // One whose summoner died before it was on record: it finds its cell given up, removes what it made, and ends.
+        for starting in liveness::with_arguments(&[warden::SUBCOMMAND, cell.as_str()]) {
+            ended += end_process(cell, &starting, GIVES_UP_WITHIN)?;
+        }
+    }
     if let Some(warden) = &record.warden
         && is_alive(cell, warden)?
     {
