@@ -114,11 +114,6 @@ impl CellDir {
         open_dir(&self.dir, RUN)
     }
 
-    /// The path of [`CellDir::run`].
-    pub fn run_path(&self) -> PathBuf {
-        self.path.join(RUN)
-    }
-
     /// Opens the directory of the logs.
     ///
     /// # Errors

@@ -38,7 +38,6 @@ use super::{
 };
 use crate::cell::CellId;
 
-const REGISTRY: &str = "registry.db";
 const AGENTS: &str = "agents";
 const CACHE: &str = "cache";
 const CELLS: &str = "cells";
@@ -142,11 +141,6 @@ impl Root {
     /// The root itself.
     pub fn dir(&self) -> &Dir {
         &self.dir
-    }
-
-    /// Where the registry's database is; SQLite opens it by path.
-    pub fn registry_path(&self) -> PathBuf {
-        self.path.join(REGISTRY)
     }
 
     /// The directory of installed agent definitions.

@@ -24,7 +24,9 @@ pub enum TextError {
     #[error("accept message: it is empty")]
     Empty,
     /// Too much.
-    #[error("accept message: it has {0} bytes, and at most {TEXT_MOST_BYTES} fit; put it into a file below /shared and send its name")]
+    #[error(
+        "accept message: it has {0} bytes or more, and at most {TEXT_MOST_BYTES} fit; put it into a file below /shared and send its name"
+    )]
     TooLarge(usize),
     /// No text.
     #[error("accept message: it is not UTF-8 text (the first bad byte is at {0}); put it into a file below /shared and send its name")]
