@@ -112,6 +112,16 @@ words! {
         RunEnded = "run_ended",
         /// An agent asked for what it was not granted.
         Denied = "denied",
+        /// An agent ran into one of its limits.
+        Limit = "limit",
+        /// The operator accepts that something is not enforced, for one cell.
+        Accept = "accept",
+        /// A cell's homes are written into an archive.
+        Archive = "archive",
+        /// A key is made, to sign heads and receipts with.
+        AuditKeygen = "audit_keygen",
+        /// The head of the log is signed and exported.
+        AuditHead = "audit_head",
     }
 }
 
