@@ -105,8 +105,8 @@ async fn converse(stream: tokio::net::UnixStream, requests: mpsc::UnboundedSende
                 return;
             }
         }
-        (_, Err(refused)) => {
-            let _ = answers.send(refused);
+        (_, Err(message)) => {
+            let _ = answers.send(Answer::Refused { message });
             drop(answers);
         }
         (Err(_) | Ok(Err(_)), Ok(_)) => return,
@@ -124,10 +124,9 @@ async fn converse(stream: tokio::net::UnixStream, requests: mpsc::UnboundedSende
 /// Reads a request, with or without the end of its line.
 ///
 /// # Errors
-/// The answer to what is no request.
-pub fn parse_ask(line: &[u8]) -> Result<Ask, Answer> {
-    serde_json::from_slice(line)
-        .map_err(|error| Answer::Refused { message: one_line(&format!("not a request: {error}"), COMPLAINT_MOST_BYTES) })
+/// What is answered to something that is no request: one harmless line.
+pub fn parse_ask(line: &[u8]) -> Result<Ask, String> {
+    serde_json::from_slice(line).map_err(|error| one_line(&format!("not a request: {error}"), COMPLAINT_MOST_BYTES))
 }
 
 /// A conversation with a warden, from the command's side.

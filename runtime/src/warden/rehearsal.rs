@@ -144,7 +144,7 @@ impl Rehearsal {
     pub fn asked(&mut self, line: &[u8]) -> Next {
         let ask = match parse_ask(line) {
             Ok(ask) => ask,
-            Err(refused) => return Next::Answered(refused),
+            Err(message) => return Next::Answered(Answer::Refused { message }),
         };
         let (answers, mut answered) = tokio::sync::mpsc::unbounded_channel();
         let next = self.happens(Event::Request(super::control::Request { ask, answers }));
