@@ -46,19 +46,60 @@ fn replay(name: &str) {
     }
 }
 
-/// A test for each claim, and one that none is forgotten.
-macro_rules! replayed {
-    ($($name:ident)*) => {
-        $(#[test]
-        fn $name() {
-            replay(stringify!($name));
-        })*
-
-        const REPLAYED: &[&str] = &[$(stringify!($name)),*];
-    };
+#[test]
+fn corpus_definition() {
+    replay("definition");
 }
 
-replayed! { definition life line log message packet plan program request value words }
+#[test]
+fn corpus_life() {
+    replay("life");
+}
+
+#[test]
+fn corpus_line() {
+    replay("line");
+}
+
+#[test]
+fn corpus_log() {
+    replay("log");
+}
+
+#[test]
+fn corpus_message() {
+    replay("message");
+}
+
+#[test]
+fn corpus_packet() {
+    replay("packet");
+}
+
+#[test]
+fn corpus_plan() {
+    replay("plan");
+}
+
+#[test]
+fn corpus_program() {
+    replay("program");
+}
+
+#[test]
+fn corpus_request() {
+    replay("request");
+}
+
+#[test]
+fn corpus_value() {
+    replay("value");
+}
+
+#[test]
+fn corpus_words() {
+    replay("words");
+}
 
 #[test]
 fn every_claim_has_its_target_its_corpus_and_its_replay() {
@@ -66,9 +107,9 @@ fn every_claim_has_its_target_its_corpus_and_its_replay() {
     let targets = names_in(&fuzz().join("targets")).iter().filter_map(|file| file.strip_suffix(".rs")).map(str::to_owned).collect();
     assert_eq!(claims, targets, "a target for each claim");
     assert_eq!(claims, names_in(&fuzz().join("corpus")), "a corpus for each claim");
-    assert_eq!(claims, REPLAYED.iter().map(|name| (*name).to_owned()).collect(), "a replay for each claim");
     let manifest = std::fs::read_to_string(fuzz().join("Cargo.toml")).expect("read");
     for name in claims {
+        assert!(include_str!("corpus.rs").contains(&format!("replay(\"{name}\")")), "no test replays the corpus of {name}");
         assert!(manifest.contains(&format!("path = \"targets/{name}.rs\"")), "fuzz/Cargo.toml does not build {name}");
     }
 }
