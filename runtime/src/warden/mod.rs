@@ -19,12 +19,14 @@
 mod child;
 mod control;
 mod duty;
+mod held;
 mod kept;
 mod life;
 mod logs;
 mod make;
 mod members;
 mod post;
+mod rehearse;
 mod reopen;
 mod spec;
 mod watch;
@@ -39,6 +41,7 @@ pub use control::{Conversation, ask};
 pub use duty::{WardenError, watch_over};
 pub use kept::{KeptError, KeptPlan};
 pub use life::{describe, is_well};
+pub use rehearse::{Rehearsal, RehearsalSpec, Rehearsed, SUBCOMMAND as REHEARSE_COMMAND, main_rehearse};
 pub use reopen::ReopenError;
 pub use spec::{AgentPlan, Answer, Ask, Birth, Outcome, Readiness, WardenSpec};
 

@@ -23,7 +23,7 @@ pub use compile::{COMPILE_COMMAND, CompileError, main_compile};
 pub use detect::{DetectError, SOURCE_MOST_BYTES, Source, detect};
 pub use host::{HOST_COMMAND, HostError, main_host};
 pub use inspect::{Facts, inspect};
-pub use spawn::{SpawnError, spawn};
+pub use spawn::{SpawnError, rehearse, spawn};
 
 /// The default agent, as WebAssembly text: stays alive, beats in its home once a second, and ends when its stdin does.
 pub const KEEPER_WAT: &str = include_str!("keeper.wat");
