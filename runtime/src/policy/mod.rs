@@ -6,6 +6,7 @@
 
 mod grants;
 mod limits;
+mod plain;
 mod promised;
 mod quantity;
 mod report;
@@ -13,6 +14,7 @@ mod subject;
 
 pub use grants::{Access, EnvError, GuestPath, Mount, MountError, Policy, validate_variable};
 pub use limits::{Limits, LimitsError};
+pub use plain::{Plain, plain};
 pub use promised::{Applier, Asked, Promised};
 pub use quantity::{ByteSize, QuantityError, format_duration, parse_duration, parse_ttl};
 pub use report::{Applied, Enforcer, Entry, Extent, Report};

@@ -162,14 +162,10 @@ impl Promised {
 
 /// Whether an entry about one subject answers for another.
 fn covers(reported: &Subject, promised: &Subject) -> bool {
-    match (reported, promised) {
-        (
-            Subject::Path { access, granted, .. },
-            Subject::Path { access: promised_access, granted: promised_as @ (Granted::Home | Granted::Shared), .. },
-        ) => access == promised_access && granted == promised_as,
-        (Subject::Unnamed, _) => false,
-        _ => reported == promised,
+    if let Subject::Path { access: promised, granted: as_what @ (Granted::Home | Granted::Shared), .. } = promised {
+        return matches!(reported, Subject::Path { access, granted, .. } if access == promised && granted == as_what);
     }
+    reported == promised
 }
 
 #[cfg(test)]

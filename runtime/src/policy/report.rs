@@ -77,7 +77,7 @@ pub struct Entry {
     /// How far.
     #[serde(flatten)]
     pub extent: Extent,
-    /// The number that the kernel was given, where it was given one (a resource limit): what a look at the process must find.
+    /// The number that the kernel was given, where it was given one (a resource limit; a count of filters): what a look at the process must find.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<u64>,
 }

@@ -39,6 +39,8 @@ use crate::{
 const FAILED: u8 = 125;
 /// What is promised of an agent that takes part in its cell's talk.
 const SPEAKS: &str = "connects to its cell, as itself and as nobody else";
+/// What holds the calls of `connect(2)`, or refuses them, is one filter.
+const ONE_FILTER: Option<u64> = Some(1);
 /// How long descendants have to end after they were killed.
 const KILL_WAIT: Duration = Duration::from_secs(10);
 
@@ -209,18 +211,14 @@ fn lead_connections(hatch: OwnedFd, report: &mut Report) -> Result<(), ReaperErr
         Ok(listener) => listener,
         Err(error) => {
             refuse_connects()?;
-            report.partial(
-                Enforcer::Seccomp,
-                Address::Cell,
-                SPEAKS,
-                format!("this machine lets nobody decide where it connects to ({error})"),
-            );
+            let because = format!("this machine lets nobody decide where it connects to ({error})");
+            report.partial(Enforcer::Seccomp, Address::Cell, SPEAKS, because).set = ONE_FILTER;
             return Ok(());
         }
     };
     let lead = move || connect::lead(&listener, &hatch);
     thread::Builder::new().spawn(lead).map_err(step("start the thread that leads the agent's connections"))?;
-    report.full(Enforcer::Seccomp, Address::Cell, SPEAKS);
+    report.full(Enforcer::Seccomp, Address::Cell, SPEAKS).set = ONE_FILTER;
     Ok(())
 }
 
