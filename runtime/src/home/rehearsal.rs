@@ -9,7 +9,7 @@ use cap_std::fs::Dir;
 
 use super::{
     CellDir, LayoutError, Lease, Removed, Root,
-    handle::{open_dir, open_or_make_dir},
+    handle::{lock_dir, open_dir, open_or_make_dir},
     remove_tree,
 };
 use crate::cell::CellId;
@@ -44,6 +44,8 @@ impl Stage {
         let mut tries = 0;
         loop {
             let stages = open_or_make_dir(root.dir(), REHEARSALS).map_err(fail)?;
+            // Until the lease is taken, it would look as if it had been left behind.
+            let _made = lock_dir(&stages).map_err(fail)?;
             match CellDir::create(&stages, id, path.clone()) {
                 Ok(dir) => {
                     let lease = Lease::take(&dir, 0).map_err(|error| fail(io::Error::other(error)))?;
@@ -73,6 +75,7 @@ impl Stage {
 /// What rehearsals that were killed have left: their ids. It is removed; what cannot be, is tried again by the next.
 pub fn clear_stale(root: &Root) -> Vec<CellId> {
     let Ok(stages) = open_dir(root.dir(), REHEARSALS) else { return Vec::new() };
+    let Ok(_made) = lock_dir(&stages) else { return Vec::new() };
     let names = stages.entries().into_iter().flatten().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<CellId>().ok());
     let is_stale = |id: &CellId| match CellDir::open(&stages, id, stage_path(root, id)) {
         // Nobody holds it, or it was never whole.

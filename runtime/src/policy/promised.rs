@@ -64,7 +64,7 @@ impl Asked<'_> {
 
     fn paths(&self) -> Vec<Subject> {
         let mut paths = Vec::new();
-        // Where these two are seen depends on what the machine gives: they are known by what they are.
+        // Where these (and the client) are seen depends on what the machine gives: they are known by what they are.
         paths.extend(self.home.then(|| Subject::path(PathBuf::new(), Access::Rw, Granted::Home)));
         paths.extend(self.shared.map(|access| Subject::path(PathBuf::new(), access, Granted::Shared)));
         paths.extend(self.policy.mounts.iter().map(|mount| Subject::path(mount.guest.as_path(), mount.access, Granted::Mount)));
@@ -72,6 +72,7 @@ impl Asked<'_> {
             BackendKind::Process => {
                 paths.extend(self.policy.read.iter().map(|path| Subject::path(path, Access::Ro, Granted::Read)));
                 paths.push(Subject::path("/tmp", Access::Rw, Granted::Scratch));
+                paths.extend(self.policy.client.then(|| Subject::path(PathBuf::new(), Access::Ro, Granted::Client)));
             }
             BackendKind::Wasm => {}
         }
@@ -162,7 +163,7 @@ impl Promised {
 
 /// Whether an entry about one subject answers for another.
 fn covers(reported: &Subject, promised: &Subject) -> bool {
-    if let Subject::Path { access: promised, granted: as_what @ (Granted::Home | Granted::Shared), .. } = promised {
+    if let Subject::Path { access: promised, granted: as_what @ (Granted::Home | Granted::Shared | Granted::Client), .. } = promised {
         return matches!(reported, Subject::Path { access, granted, .. } if access == promised && granted == as_what);
     }
     reported == promised
@@ -195,7 +196,7 @@ mod tests {
                 ..Limits::default()
             };
             let (read, mounts) = (read.into_iter().map(Into::into).collect(), mounts.into_iter().map(mount).collect());
-            Policy { env, read, mounts, limits, ..Policy::default() }
+            Policy { env, read, mounts, limits, client: bytes % 2 == 0, ..Policy::default() }
         })
     }
 

@@ -40,10 +40,19 @@ fn statuses(expected: &Expected<'_>, threads: &Seen<Vec<Status>>, checks: &mut C
         ("seccomp filters", filters.map_or_else(|| "some".to_owned(), |filters| format!("{filters} more than the warden has"))),
         ("capabilities", "none, in every set and thread".to_owned()),
     ];
-    let threads = match threads {
-        Ok(threads) if !threads.is_empty() => threads,
-        Ok(_) => return unknowns(asked, "it has no threads any more", checks),
-        Err(because) => return unknowns(asked, because, checks),
+    let seen = match threads {
+        Ok(threads) if threads.is_empty() => Err("it has no threads any more"),
+        Ok(threads) => Ok(threads),
+        Err(because) => Err(because.as_str()),
+    };
+    let threads = match seen {
+        Ok(threads) => threads,
+        Err(because) => {
+            for (what, wanted) in asked.into_iter().chain([("user and groups", "those of the warden".to_owned())]) {
+                checks.unknown(what, wanted, because);
+            }
+            return;
+        }
     };
     let [no_new_privs, seccomp, filtered, capabilities] = asked;
     each(no_new_privs, threads, |thread| thread.no_new_privs, |value| value == 1, checks);
@@ -58,12 +67,6 @@ fn statuses(expected: &Expected<'_>, threads: &Seen<Vec<Status>>, checks: &mut C
         each(asked, threads, |thread| thread.bounding, |value| value == 0, checks);
     }
     ids(expected, threads, checks);
-}
-
-fn unknowns<const N: usize>(asked: [(&'static str, String); N], because: &str, checks: &mut Checks<'_>) {
-    for (what, expected) in asked {
-        checks.unknown(what, expected, because);
-    }
 }
 
 /// Compares a number of every thread; the first that does not agree is what was found.
