@@ -265,6 +265,14 @@ pub enum AgentCommand {
         #[arg(long)]
         replace: bool,
     },
+    /// Approve an installed definition as it is now; shows what changed since it was approved last
+    Approve {
+        /// Its name
+        name: AgentName,
+        /// Nothing is asked in any case: for scripts that say it
+        #[arg(long)]
+        yes: bool,
+    },
     /// Make the crate of a new agent, ready to be built
     New {
         /// Its name

@@ -34,6 +34,19 @@ pub enum Error {
     /// No such agent definition.
     #[error("Agent {0} not found")]
     AgentNotFound(AgentName),
+    /// A definition that is not as it was approved.
+    #[error(
+        "agent {agent} is not approved: {}",
+        if *ever { "it is not what was approved" } else { "nobody approved what it asks for" }
+    )]
+    NotApproved {
+        /// The agent.
+        agent: AgentName,
+        /// Whether anything of that name is approved.
+        ever: bool,
+        /// What is different, one line each; everything, where nothing is approved.
+        differences: Vec<String>,
+    },
     /// No such agent in the cell.
     #[error("Cell {cell} has no agent {agent}")]
     NoSuchAgent {
@@ -418,7 +431,8 @@ impl Error {
                 | RegistryError::NotMember { .. }
                 | RegistryError::NoArtifact { .. },
             ) => Kind::NotFound,
-            Self::NotAcceptingInvites { .. }
+            Self::NotApproved { .. }
+            | Self::NotAcceptingInvites { .. }
             | Self::AlreadyMember { .. }
             | Self::NotAllowed { .. }
             | Self::NotMember { .. }

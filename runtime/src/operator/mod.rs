@@ -4,6 +4,7 @@
 //! An [`Operator`] is one command's view: the root, the registry, and who gives the command.
 
 mod agents;
+mod approval;
 mod artifacts;
 mod as_member;
 mod audit;
@@ -30,7 +31,8 @@ mod teardown;
 
 use std::path::Path;
 
-pub use agents::{AgentListed, AgentShown};
+pub use agents::{AgentAdded, AgentListed, AgentShown};
+pub use approval::AgentApproved;
 pub use artifacts::{ArtifactLine, Destination, Fetched};
 pub use audit::AuditVerdict;
 pub use author::{Checked, ImportGroup, Scaffolded};

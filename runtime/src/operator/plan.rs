@@ -8,7 +8,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use super::{Error, Operator};
+use super::{Error, Operator, approval::Purpose};
 use crate::{
     agent::{self, DefinedProgram, Installed, Options},
     backend::{Launch, Program, Stdio, WasmForm, process, wasm},
@@ -64,8 +64,10 @@ struct Decided {
     agent: AgentName,
     program: Program,
     source_sha256: Option<String>,
+    definition: Option<String>,
     policy: Policy,
     template: Option<PathBuf>,
+    template_sha256: Option<String>,
     tick: Option<Duration>,
 }
 
@@ -103,8 +105,20 @@ impl Source {
 }
 
 impl Operator {
-    /// Decides what each agent runs and may do. Compiles what is not compiled yet.
+    /// Decides what each agent would run and might do, to be shown: also of a definition that is not approved.
     pub(super) fn plan(&mut self, agents: &[AgentName], wish: &Wish) -> Result<Planned, Error> {
+        self.decide(agents, wish, None)
+    }
+
+    /// Decides what each agent runs and may do. Compiles what is not compiled yet.
+    ///
+    /// # Errors
+    /// What cannot be had; a definition that is not as it was approved, audited.
+    pub(super) fn plan_for(&mut self, purpose: Purpose<'_>, agents: &[AgentName], wish: &Wish) -> Result<Planned, Error> {
+        self.decide(agents, wish, Some(purpose))
+    }
+
+    fn decide(&mut self, agents: &[AgentName], wish: &Wish, purpose: Option<Purpose<'_>>) -> Result<Planned, Error> {
         let mut planned = Planned {
             backend: BackendKind::Process,
             ttl: None,
@@ -120,6 +134,10 @@ impl Operator {
             if wish.must_be_defined && installed.is_none() && wish.component.is_none() {
                 return Err(Error::AgentNotFound(agent.clone()));
             }
+            // What is compared here is what is used below: the same text, and the component's own handle.
+            if let (Some(installed), Some(purpose)) = (&installed, purpose) {
+                self.must_be_approved_for(installed, purpose)?;
+            }
             let policy_of = installed.as_ref();
             let (ttl, on_expire) =
                 policy_of.map_or((None, None), |installed| (installed.definition.life.ttl, installed.definition.life.on_expire));
@@ -128,6 +146,9 @@ impl Operator {
             let tick = policy_of.and_then(|installed| installed.definition.life.tick);
             let policy = self.policy(policy_of, wish)?;
             let template = policy_of.and_then(|installed| installed.template.is_some().then(|| agent::template_path(&self.root, agent)));
+            let terms = policy_of.map(|installed| (installed.terms.definition.to_string(), installed.terms.template.map(|digest| digest.to_string())));
+            let (definition, template_sha256) = terms.unzip();
+            let template_sha256 = template_sha256.flatten();
             let source = source(agent, installed, wish)?;
             let backend = source.backend();
             if let Some(asked) = wish.backend.filter(|asked| *asked != backend) {
@@ -143,7 +164,7 @@ impl Operator {
                 return Err(Error::MixedTeam { first, first_needs: *first_needs, second, second_needs: backend });
             }
             let (program, source_sha256) = self.program(agent, source)?;
-            planned.decided.push(Decided { agent: agent.clone(), program, source_sha256, policy, template, tick });
+            planned.decided.push(Decided { agent: agent.clone(), program, source_sha256, definition, policy, template, template_sha256, tick });
             planned.backend = backend;
             first.get_or_insert((agent.clone(), backend));
         }
@@ -290,7 +311,7 @@ impl Planned {
 }
 
 fn situated(decided: Decided, situation: &Situation<'_>, bare: bool, stdio: Stdio) -> AgentPlan {
-    let Decided { agent, program, source_sha256, policy, template, tick } = decided;
+    let Decided { agent, program, source_sha256, definition, policy, template, template_sha256, tick } = decided;
     let Situation { root, proposal, identity, role, place } = situation;
     let cell = root.cell_path(&proposal.cell_id);
     let with_home = role.has_home() && !bare;
@@ -323,5 +344,5 @@ fn situated(decided: Decided, situation: &Situation<'_>, bare: bool, stdio: Stdi
         env.push((name.clone(), value.clone()));
     }
     let launch = Launch { agent, role: *role, program, policy, home, shared, env, stdio, tick, again: false };
-    AgentPlan { identity: identity.clone(), launch, template, source_sha256 }
+    AgentPlan { identity: identity.clone(), launch, template, template_sha256, source_sha256, definition }
 }

@@ -106,7 +106,7 @@ impl Operator {
     }
 
     /// What a warden is told that brings a cell back: what was launched, for those who are still members, looked at again.
-    fn spec_again(&self, record: &Record, ttl: Option<Duration>, accept_degraded: bool) -> Result<WardenSpec, Error> {
+    fn spec_again(&mut self, record: &Record, ttl: Option<Duration>, accept_degraded: bool) -> Result<WardenSpec, Error> {
         let proposal = &record.proposal;
         let id = &proposal.cell_id;
         let not = |why: String| Error::NotResurrected { cell: id.clone(), why, internal: false };
@@ -123,6 +123,7 @@ impl Operator {
             let (who, role) = (&plan.identity, plan.launch.role);
             if proposal.members.iter().any(|member| member.identity == *who && member.role == role) {
                 self.look_again(id, &mut plan)?;
+                self.still_approved(&plan)?;
                 plan.launch.again = true;
                 plan.launch.policy.accept_degraded = accept_degraded;
                 agents.push(plan);
@@ -147,6 +148,18 @@ impl Operator {
             expires_at: expires_at.ok_or(Error::Contradiction("that is longer than Lazarus can count"))?,
             on_expire: proposal.on_expire,
         })
+    }
+
+    /// Refuses an agent whose definition is installed and not approved as it is now. One that was removed since says nothing: what was launched was
+    /// approved when it was.
+    fn still_approved(&mut self, plan: &AgentPlan) -> Result<(), Error> {
+        if plan.definition.is_none() {
+            return Ok(());
+        }
+        match crate::agent::load(&self.root, &plan.launch.agent)? {
+            Some(installed) => self.must_be_approved(&installed),
+            None => Ok(()),
+        }
     }
 
     /// Looks again at what an agent was granted, which may have become something else, and finds its program in the cache.

@@ -14,6 +14,7 @@ use super::{
     spec::{AgentPlan, Birth, WardenSpec},
 };
 use crate::{
+    agent::Digest,
     backend::{Launch, Program, Stdio, WasmForm, process, wasm},
     cell::AgentName,
     failpoint::{self, Point},
@@ -98,6 +99,13 @@ pub fn furnish(dir: &CellDir, plan: &AgentPlan) -> Result<(), WardenError> {
     let agent = &plan.launch.agent;
     let place = place_of(dir, home, agent).ok_or_else(|| WardenError::Home(home.clone()))?;
     let template = plan.template.as_deref().map(crate::home::ambient::open_named_dir).transpose().map_err(WardenError::Template)?;
+    if let (Some((template, _)), Some(approved)) = (&template, &plan.template_sha256) {
+        // By the handle that the home is seeded from: it may have been replaced since the command looked.
+        let found = crate::home::digest_tree(template).map_err(WardenError::Template)?;
+        if Digest::parse(approved) != Some(Digest::new(found)) {
+            return Err(WardenError::TemplateChanged(agent.clone()));
+        }
+    }
     dir.make_home(place, agent, template.as_ref().map(|(dir, _)| dir))?;
     Ok(())
 }

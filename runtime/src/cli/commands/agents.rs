@@ -13,7 +13,7 @@ use crate::{
         say::Say,
         table::table,
     },
-    operator::{AgentListed, AgentShown, Checked, Operator, policy_lines},
+    operator::{AgentAdded, AgentListed, AgentShown, Checked, Operator, policy_lines},
 };
 
 #[derive(Serialize)]
@@ -30,10 +30,12 @@ struct Done<'a> {
 pub fn run(operator: &mut Operator, command: AgentCommand, say: &Say) -> Result<ExitCode, Failure> {
     match command {
         AgentCommand::Add { file, replace } => {
-            let listed = operator.agent_add(&file, replace)?;
-            let message = format!("Added agent {} ({})", listed.name, listed.backend);
-            let done = Done { success: true, agent: listed.name.as_str(), message };
-            Ok(say.done(&done, || done.message.clone()))
+            let added = operator.agent_add(&file, replace)?;
+            Ok(say.done(&success(&added), || added_lines(&added)))
+        }
+        AgentCommand::Approve { name, yes: _ } => {
+            let approved = operator.agent_approve(&name)?;
+            Ok(say.done(&success(&approved), || lines_below(&approved.message, &approved.differences)))
         }
         // What needs no root was done before one was opened.
         AgentCommand::New { name, directory } => new(&name, directory.as_deref(), say),
@@ -110,6 +112,18 @@ fn checked_lines(checked: &Checked) -> String {
     text
 }
 
+fn added_lines(added: &AgentAdded) -> String {
+    if added.approved {
+        return lines_below(&format!("{}, with:", added.message), &added.asks);
+    }
+    let text = lines_below(&added.message, &added.differences);
+    format!("{text}`lazarus agent approve {}` approves it; until then nothing runs it", added.agent)
+}
+
+fn lines_below(first: &str, lines: &[String]) -> String {
+    lines.iter().fold(format!("{first}\n"), |text, line| text + "  " + line + "\n")
+}
+
 fn list(agents: &[AgentListed]) -> String {
     if agents.is_empty() {
         return "No agents are defined. `lazarus agent add FILE` installs a definition; without one, any name runs the built-in keeper."
@@ -117,15 +131,20 @@ fn list(agents: &[AgentListed]) -> String {
     }
     let row = |agent: &AgentListed| {
         let trouble = agent.trouble.clone().unwrap_or_default();
-        vec![agent.name.to_string(), agent.backend.clone(), agent.program.clone(), trouble]
+        let approved = if agent.approved { "yes" } else { "NO" };
+        vec![agent.name.to_string(), agent.backend.clone(), approved.to_owned(), agent.program.clone(), trouble]
     };
-    table(&["AGENT", "BACKEND", "PROGRAM", ""], &agents.iter().map(row).collect::<Vec<_>>())
+    table(&["AGENT", "BACKEND", "APPROVED", "PROGRAM", ""], &agents.iter().map(row).collect::<Vec<_>>())
 }
 
 fn show(shown: &AgentShown) -> String {
     let mut text = format!("agent {} ({})\n  program   {}\n", shown.name, shown.backend, shown.program);
     if let Some(sha256) = &shown.sha256 {
         text.push_str(&format!("  sha256    {sha256}\n"));
+    }
+    text.push_str(&format!("  approved  {}\n", if shown.approved { "yes" } else { "NO" }));
+    for line in &shown.differences {
+        text.push_str(&format!("    {line}\n"));
     }
     for line in policy_lines(&shown.policy, shown.backend, false) {
         text.push_str(&format!("  {line}\n"));
