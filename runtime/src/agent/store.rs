@@ -20,14 +20,14 @@ use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, RenameFlags};
 
 use super::{
-    DEFINITION_MOST_BYTES, DefinedProgram, Definition, DefinitionError, Digest,
+    DEFINITION_MOST_BYTES, DefinedProgram, Definition, DefinitionError, Digest, Problem,
     lock::{LOCK_MOST_BYTES, LOCK_VERSION, Lock, digest_file, digest_of},
     terms::{Grants, Terms},
 };
 use crate::{
     cell::AgentName,
     home::{
-        Database, Removed, Root, SeedError, Seeded, ambient, create_private_file, digest_tree, lock_dir, make_dir, open_dir, open_file, read_file,
+        Database, Removed, Root, SeedError, Seeded, SourceError, ambient, check_mount_source, check_read_source, create_private_file, digest_tree, lock_dir, make_dir, open_dir, open_file, read_file,
         remove_tree, seed, sync_dir,
     },
 };
@@ -177,6 +177,7 @@ pub fn add(root: &Root, file: &Path, replace: bool) -> Result<Added, AgentError>
     let text = ambient::read_named_file(file, DEFINITION_MOST_BYTES).map_err(read_error)?;
     let definition = Definition::parse(&file.display().to_string(), &text)?;
     let source = std::path::absolute(file).map_err(read_error)?;
+    look_at_sources(root, &definition, source.parent().unwrap_or(Path::new("/")))?;
     let name = definition.name.clone();
     let keep = |source: io::Error| AgentError::Keep { agent: name.clone(), source };
 
@@ -207,6 +208,22 @@ pub fn add(root: &Root, file: &Path, replace: bool) -> Result<Added, AgentError>
     // What was replaced now has the other name. If it cannot be removed, the next installation of that name says so.
     remove_tree(root.agents(), &fresh);
     Ok(added)
+}
+
+/// Looks at what the definition asks for of this machine. What is not there yet may be made later, and is looked at again by whoever uses it.
+fn look_at_sources(root: &Root, definition: &Definition, base: &Path) -> Result<(), DefinitionError> {
+    let places = &definition.places;
+    let refuse = |at, error: SourceError| places.refuse(at, Problem::Source(error.whole()));
+    for (index, mount) in definition.mounts.iter().enumerate() {
+        match check_mount_source(root, &base.join(&mount.host)) {
+            Ok(_) | Err(SourceError::Missing { .. }) => {}
+            Err(error) => return Err(refuse(places.mounts.get(index), error)),
+        }
+    }
+    for (index, path) in definition.read.iter().enumerate() {
+        check_read_source(root, path).map_err(|error| refuse(places.read.get(index), error))?;
+    }
+    Ok(())
 }
 
 fn clear(root: &Root, name: &str) -> io::Result<()> {

@@ -460,7 +460,7 @@ impl Error {
             | Self::Compile { .. }
             | Self::Source(_)
             | Self::Agent(_)
-            | Self::Resolve(ResolveError::EnvironmentTooLarge | ResolveError::OwnPlace(_) | ResolveError::Mounts(_))
+            | Self::Resolve(ResolveError::EnvironmentTooLarge | ResolveError::OwnPlace(_) | ResolveError::Overlap(_) | ResolveError::Mounts(_))
             | Self::Root(_) => Kind::Refused,
             Self::Contradiction(_)
             | Self::SeveralMembers { .. }

@@ -10,11 +10,11 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{Error, Operator, approval::Purpose};
 use crate::{
-    agent::{self, DefinedProgram, Installed, Options},
+    agent::{self, AgentError, DefinedProgram, Definition, Installed, Options, Position, Problem, ResolveError},
     backend::{Launch, Program, Stdio, WasmForm, process, wasm},
     cell::{AgentName, BackendKind, Identity, OnExpire, Proposal, Role},
-    home::{Place, Root, ambient},
-    policy::{Mount, Policy},
+    home::{Place, Root, SourceError, ambient},
+    policy::{Mount, Policy, overlap},
     warden::AgentPlan,
 };
 
@@ -157,6 +157,7 @@ impl Operator {
             if backend == BackendKind::Process && policy.mounts.iter().any(|mount| mount.guest.as_str() == "/") {
                 return Err(Error::Contradiction("only a WebAssembly program can have a mount at /"));
             }
+            self.must_leave_the_cell_its_places(&policy, backend, wish.bare)?;
             if let Some((first, first_needs)) = &first
                 && *first_needs != backend
             {
@@ -171,6 +172,21 @@ impl Operator {
         Ok(planned)
     }
 
+    /// Refuses a mount that would hide a home: `/home` of a wasm guest; of a process agent, which has it at its real path, whatever is on the way.
+    fn must_leave_the_cell_its_places(&self, policy: &Policy, backend: BackendKind, bare: bool) -> Result<(), Error> {
+        let hides = |mount: &&Mount| match backend {
+            BackendKind::Wasm => agent::is_own_place(&mount.guest, true),
+            BackendKind::Process => {
+                let (guest, root) = (mount.guest.as_path(), self.root.path());
+                guest.starts_with(root) || root.starts_with(guest)
+            }
+        };
+        match policy.mounts.iter().find(hides) {
+            Some(mount) if !bare => Err(ResolveError::OwnPlace(mount.guest.to_string()).into()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// The policy: what the definition asks for and what the command line names, with every path looked at.
     pub(super) fn policy(&self, installed: Option<&Installed>, wish: &Wish) -> Result<Policy, Error> {
         let options = Options {
@@ -182,9 +198,20 @@ impl Operator {
             accept_degraded: wish.accept_degraded,
             bare: wish.bare,
         };
-        let mut policy = agent::resolve(installed.map(|installed| &installed.definition), &options)?;
+        let definition = installed.map(|installed| &installed.definition);
+        let mut policy = agent::resolve(definition, &options)?;
         for mount in &mut policy.mounts {
-            mount.host = crate::home::check_mount_source(&self.root, &mount.host)?;
+            // What the definition asks for is told with its place in there.
+            let asked = definition.zip(definition.and_then(|definition| definition.mounts.iter().position(|asked| asked == mount)));
+            let checked = crate::home::check_mount_source(&self.root, &mount.host);
+            mount.host = match asked.filter(|_| !wish.mounts.contains(mount)) {
+                Some((definition, index)) => checked.map_err(|error| misplaced(definition, definition.places.mounts.get(index), &error))?,
+                None => checked?,
+            };
+        }
+        // Once more with where they lead.
+        if let (false, Some((_, overlap))) = (wish.bare, overlap(&policy.mounts)) {
+            return Err(ResolveError::from(overlap).into());
         }
         // A definition that names nothing to read gets what programs need to run at all; what is typed comes on top of either.
         if installed.is_none_or(|installed| installed.definition.read.is_empty()) && !policy.read.is_empty() {
@@ -193,7 +220,13 @@ impl Operator {
         let mut there = Vec::new();
         for path in policy.read {
             // A path that this machine does not have grants nothing; one that was typed is a mistake worth telling.
-            if crate::home::check_read_source(&self.root, &path)? {
+            let asked = definition.zip(definition.and_then(|definition| definition.read.iter().position(|asked| *asked == path)));
+            let checked = crate::home::check_read_source(&self.root, &path);
+            let is_there = match asked.filter(|_| !wish.read.contains(&path)) {
+                Some((definition, index)) => checked.map_err(|error| misplaced(definition, definition.places.read.get(index), &error))?,
+                None => checked?,
+            };
+            if is_there {
                 there.push(path);
             } else if wish.read.contains(&path) {
                 return Err(Error::NothingToRead(path));
@@ -232,6 +265,11 @@ impl Operator {
         let path = self.root.cache_path().join(cached.file_name());
         Ok((Program::Compiled { cached: path, form: cached.form, args }, Some(cached.source_sha256)))
     }
+}
+
+/// A path that a definition asks for and that is never granted, or not there.
+fn misplaced(definition: &Definition, at: Option<&Position>, error: &SourceError) -> Error {
+    AgentError::from(definition.places.refuse(at, Problem::Source(error.whole()))).into()
 }
 
 /// What an agent runs, by the rules of the command contract.

@@ -21,6 +21,7 @@ use crate::{
     backend::{Program, wasm},
     cell::{AgentName, BackendKind, CellId, Event, ProjectName, Record, decide},
     failpoint::{self, Point},
+    home::SourceError,
     policy::format_duration,
     warden::{AgentPlan, Birth, KeptPlan, Readiness, WardenSpec},
 };
@@ -167,7 +168,11 @@ impl Operator {
         let agent = &plan.launch.agent;
         let not = |why: String| Error::NotResurrected { cell: id.clone(), why, internal: false };
         for mount in &plan.launch.policy.mounts {
-            if crate::home::check_mount_source(&self.root, &mount.host)? != mount.host {
+            let leads_elsewhere = match crate::home::check_mount_source(&self.root, &mount.host) {
+                Err(SourceError::Link { .. }) => true,
+                found => found? != mount.host,
+            };
+            if leads_elsewhere {
                 return Err(not(format!("{} leads elsewhere than when it was granted to {agent}", mount.host.display())));
             }
         }
