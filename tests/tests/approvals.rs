@@ -53,11 +53,9 @@ fn lines(value: &Value) -> Vec<String> {
 #[track_caller]
 fn nothing_runs_it(lab: &Lab, difference: &str) {
     let refusals = |action: &str| refusals(lab, action).into_iter().filter(|detail| detail.contains(difference)).count();
-    for (action, args) in [
-        ("run", &["run", "scribe"][..]),
-        ("summon", &["summon", "scribe", "p"]),
-        ("team", &["team", "scribe+other", "p"]),
-    ] {
+    for (action, args) in
+        [("run", &["run", "scribe"][..]), ("summon", &["summon", "scribe", "p"]), ("team", &["team", "scribe+other", "p"])]
+    {
         let before = refusals(action);
         let refused = lab.json(args).exits(REFUSED).json();
         assert!(text(&refused["message"]).contains("agent scribe is not approved"), "{refused}");

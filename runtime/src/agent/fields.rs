@@ -131,7 +131,9 @@ fn mount(table: &Table<'_>) -> Result<Mount, DefinitionError> {
     let field = table.need("host")?;
     let host = path(&field)?;
     if host.components().any(|part| part == Component::ParentDir) || host == Path::new("/") {
-        return Err(field.unacceptable(&host.display().to_string(), "a path without '..', and not the whole machine; name what the agent needs"));
+        return Err(
+            field.unacceptable(&host.display().to_string(), "a path without '..', and not the whole machine; name what the agent needs")
+        );
     }
     let guest = table.need("guest")?;
     let access = match table.get("access") {

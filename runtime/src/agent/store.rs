@@ -27,8 +27,8 @@ use super::{
 use crate::{
     cell::AgentName,
     home::{
-        Database, Removed, Root, SeedError, Seeded, SourceError, ambient, check_mount_source, check_read_source, create_private_file, digest_tree, lock_dir, make_dir, open_dir, open_file, read_file,
-        remove_tree, seed, sync_dir,
+        Database, Removed, Root, SeedError, Seeded, SourceError, ambient, check_mount_source, check_read_source, create_private_file,
+        digest_tree, lock_dir, make_dir, open_dir, open_file, read_file, remove_tree, seed, sync_dir,
     },
 };
 
@@ -201,7 +201,8 @@ pub fn add(root: &Root, file: &Path, replace: bool) -> Result<Added, AgentError>
     };
     added.replaced = exists;
     // What cannot be read any more was as nobody knows what.
-    added.before = if exists { load(root, &name).ok().flatten().filter(|before| before.as_locked).map(|before| before.terms) } else { None };
+    added.before =
+        if exists { load(root, &name).ok().flatten().filter(|before| before.as_locked).map(|before| before.terms) } else { None };
     let flags = if exists { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     rustix::fs::renameat_with(root.agents(), &fresh, root.agents(), name.as_str(), flags).map_err(|error| keep(error.into()))?;
     sync_dir(root.agents()).map_err(keep)?;

@@ -150,7 +150,9 @@ pub fn all_of(asked: &Terms) -> Vec<String> {
     let Grants { program, env, read, mounts, client, limits, ttl, on_expire, tick } = &asked.grants;
     let mut lines = vec![format!("+ definition sha256 {}", short(Some(asked.definition)))];
     let parts = [("component", asked.component), ("template", asked.template)];
-    lines.extend(parts.into_iter().filter(|(_, digest)| digest.is_some()).map(|(what, digest)| format!("+ {what} sha256 {}", short(digest))));
+    lines.extend(
+        parts.into_iter().filter(|(_, digest)| digest.is_some()).map(|(what, digest)| format!("+ {what} sha256 {}", short(digest))),
+    );
     lines.push(format!("+ program {}", phrase(program)));
     lines.extend(env.keys().map(|name| format!("+ env {name}")));
     lines.extend(read.iter().map(|path| format!("+ read {}", path.display())));
@@ -165,6 +167,11 @@ pub fn all_of(asked: &Terms) -> Vec<String> {
     lines.extend(on_expire.map(|on_expire| format!("+ life on-expire = {}", on_expire.as_str())));
     lines.extend(tick.map(|tick| format!("+ life tick = {}", exact(tick))));
     lines.into_iter().map(|line| one_line(&line, LINE_MOST_BYTES)).collect()
+}
+
+/// Everything that a definition which is not installed asks for, one line each; its component's digest is not known yet.
+pub fn asks_of(definition: &Definition, text: &[u8]) -> Vec<String> {
+    all_of(&Terms { definition: digest_of(text), component: None, template: None, grants: Grants::of(definition) })
 }
 
 /// What differs between two sets of grants.

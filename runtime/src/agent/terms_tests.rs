@@ -47,7 +47,12 @@ fn each_change_says_what_it_is_and_whether_it_asks_for_more() {
         ("\"/usr\"", "\"/usr\", \"/usr/lib\"", "+ read /usr/lib", false),
         (", \"/usr\"", "", "- read /usr", false),
         ("/srv/project\", guest", "/srv/other\", guest", "mount /srv/project at /project (ro) → /srv/other at /project (ro)", true),
-        ("guest = \"/project\"", "guest = \"/project\", access = \"rw\"", "mount /srv/project at /project (ro) → /srv/project at /project (rw)", true),
+        (
+            "guest = \"/project\"",
+            "guest = \"/project\", access = \"rw\"",
+            "mount /srv/project at /project (ro) → /srv/project at /project (rw)",
+            true,
+        ),
         ("access = \"rw\"", "access = \"ro\"", "mount /srv/out at /out (rw) → /srv/out at /out (ro)", false),
         ("mounts = [", "mounts = [{ host = \"/x\", guest = \"/y\", access = \"rw\" }, ", "+ mount /x at /y (rw)", true),
         (", { host = \"/srv/out\", guest = \"/out\", access = \"rw\" }", "", "- mount /srv/out at /out (rw)", false),
@@ -77,10 +82,9 @@ fn each_change_says_what_it_is_and_whether_it_asks_for_more() {
 fn other_bytes_take_an_approval_whatever_they_ask_for() {
     let approved = terms(SCRIBE);
     let some = Some(Digest::new([7; 32]));
-    for (what, asked) in [
-        ("component", Terms { component: some, ..approved.clone() }),
-        ("template", Terms { template: some, ..approved.clone() }),
-    ] {
+    for (what, asked) in
+        [("component", Terms { component: some, ..approved.clone() }), ("template", Terms { template: some, ..approved.clone() })]
+    {
         for (old, new) in [(&approved, &asked), (&asked, &approved)] {
             let found = differences(old, new);
             assert!(found.len() == 1 && found[0].widens && found[0].line.starts_with(&format!("{what} sha256 ")), "{found:?}");
@@ -176,7 +180,11 @@ fn widened(mut grants: Grants, which: usize, amount: u32) -> Grants {
         9 => grants.program = GrantedProgram::Command { argv: vec![format!("/new/{amount}")] },
         rest => {
             let name = LIMIT_NAMES[rest % limits];
-            let value = if ["cpu", "event", "idle"].contains(&name) { format!("{}s", 1000 + amount % 1000) } else { format!("{}", 200_000 + amount) };
+            let value = if ["cpu", "event", "idle"].contains(&name) {
+                format!("{}s", 1000 + amount % 1000)
+            } else {
+                format!("{}", 200_000 + amount)
+            };
             set_limit(&mut grants.limits, name, &value).expect("in range");
         }
     }

@@ -280,9 +280,9 @@ pub enum AgentCommand {
         /// The directory to make [default: the agent's name]
         directory: Option<PathBuf>,
     },
-    /// Say what a WebAssembly program is, what it wants, and whether it runs here; runs nothing
+    /// Say what a WebAssembly program is, what it wants, and whether it runs here; of a definition, also what it grants of that. Runs nothing
     Check {
-        /// The component or preview 1 module, binary or text
+        /// The component or preview 1 module, binary or text; or an agent.toml
         file: PathBuf,
     },
     /// List the installed definitions

@@ -51,7 +51,13 @@ impl Failure {
 
     /// The JSON envelope, as one line.
     pub fn json(&self) -> String {
-        let envelope = Envelope { success: false, message: &self.message, hint: self.hint.as_deref(), exit_code: self.code, differences: &self.differences };
+        let envelope = Envelope {
+            success: false,
+            message: &self.message,
+            hint: self.hint.as_deref(),
+            exit_code: self.code,
+            differences: &self.differences,
+        };
         serde_json::to_string(&envelope).unwrap_or_else(|_| r#"{"success":false}"#.to_owned())
     }
 }

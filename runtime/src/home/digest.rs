@@ -128,17 +128,13 @@ mod tests {
             ("content", &|| fs::write(at("two"), "3").expect("written"), &|| fs::write(at("two"), "2").expect("written")),
             ("name", &|| fs::rename(at("two"), at("too")).expect("renamed"), &|| fs::rename(at("too"), at("two")).expect("renamed")),
             ("place", &|| fs::rename(at("a/one"), at("one")).expect("moved"), &|| fs::rename(at("one"), at("a/one")).expect("moved")),
-            (
-                "link",
-                &|| std::os::unix::fs::symlink("/etc", at("link")).expect("linked"),
-                &|| fs::remove_file(at("link")).expect("removed"),
-            ),
+            ("link", &|| std::os::unix::fs::symlink("/etc", at("link")).expect("linked"), &|| {
+                fs::remove_file(at("link")).expect("removed")
+            }),
             ("directory", &|| fs::create_dir(at("new")).expect("made"), &|| fs::remove_dir(at("new")).expect("removed")),
-            (
-                "mode",
-                &|| fs::set_permissions(at("two"), fs::Permissions::from_mode(0o755)).expect("chmod"),
-                &|| fs::set_permissions(at("two"), fs::Permissions::from_mode(0o644)).expect("chmod"),
-            ),
+            ("mode", &|| fs::set_permissions(at("two"), fs::Permissions::from_mode(0o755)).expect("chmod"), &|| {
+                fs::set_permissions(at("two"), fs::Permissions::from_mode(0o644)).expect("chmod")
+            }),
         ];
         for (what, change, undo) in changes {
             change();

@@ -37,7 +37,9 @@ pub enum SourceError {
     #[error("grant {0}: it leads to the memory and the environment of processes")]
     Proc(PathBuf),
     /// A kernel's own view of the machine, or its devices.
-    #[error("grant {0}: it leads to the machine's devices, or to what its kernel shows and can be told; name what the agent needs of its own")]
+    #[error(
+        "grant {0}: it leads to the machine's devices, or to what its kernel shows and can be told; name what the agent needs of its own"
+    )]
     System(PathBuf),
     /// A way with `..` in it: where it leads depends on what lies on the way.
     #[error("grant {path}: it has '..' in it; name where it leads: {leads}")]

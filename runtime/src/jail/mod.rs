@@ -28,4 +28,4 @@ pub use error::{JailError, SeccompError};
 pub use landlock::shield;
 pub use newroot::{Bind, BindKind, NewRoot};
 pub use rules::{FileRule, Jail, JailLimits, Profile, Reach};
-pub use seccomp::{hold_connects, refuse_connects};
+pub use seccomp::{SyscallRuling, Verdict, hold_connects, refuse_connects, ruling};

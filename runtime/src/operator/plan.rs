@@ -146,7 +146,8 @@ impl Operator {
             let tick = policy_of.and_then(|installed| installed.definition.life.tick);
             let policy = self.policy(policy_of, wish)?;
             let template = policy_of.and_then(|installed| installed.template.is_some().then(|| agent::template_path(&self.root, agent)));
-            let terms = policy_of.map(|installed| (installed.terms.definition.to_string(), installed.terms.template.map(|digest| digest.to_string())));
+            let terms = policy_of
+                .map(|installed| (installed.terms.definition.to_string(), installed.terms.template.map(|digest| digest.to_string())));
             let (definition, template_sha256) = terms.unzip();
             let template_sha256 = template_sha256.flatten();
             let source = source(agent, installed, wish)?;
@@ -165,7 +166,16 @@ impl Operator {
                 return Err(Error::MixedTeam { first, first_needs: *first_needs, second, second_needs: backend });
             }
             let (program, source_sha256) = self.program(agent, source)?;
-            planned.decided.push(Decided { agent: agent.clone(), program, source_sha256, definition, policy, template, template_sha256, tick });
+            planned.decided.push(Decided {
+                agent: agent.clone(),
+                program,
+                source_sha256,
+                definition,
+                policy,
+                template,
+                template_sha256,
+                tick,
+            });
             planned.backend = backend;
             first.get_or_insert((agent.clone(), backend));
         }

@@ -126,7 +126,8 @@ impl ReadRegistry {
     /// The row makes no sense, or the registry cannot be read.
     pub fn standing(&self, agent: &AgentName) -> Result<Option<Standing>, RegistryError> {
         let cannot = RegistryError::while_doing("read approvals");
-        let sql = "SELECT at, actor, how, definition, component, template, grants FROM approvals WHERE agent = ?1 ORDER BY seq DESC LIMIT 1";
+        let sql =
+            "SELECT at, actor, how, definition, component, template, grants FROM approvals WHERE agent = ?1 ORDER BY seq DESC LIMIT 1";
         self.snapshot(|snapshot| {
             let mut select = snapshot.prepare_cached(sql).map_err(cannot)?;
             let row = select.query_row([agent.as_str()], |row| Ok(standing(row))).optional().map_err(cannot)?;

@@ -98,17 +98,33 @@ pub(in crate::cli) fn check(file: &Path, say: &Say) -> Result<ExitCode, Failure>
 }
 
 fn checked_lines(checked: &Checked) -> String {
+    let mut text = format!("{}\n", text::one_line(&checked.message, 2000));
+    if let Some(definition) = &checked.definition {
+        text.push_str(&format!("  agent     {} ({})\n", definition.agent, definition.backend));
+        definition.asks.iter().for_each(|line| text.push_str(&format!("  asks      {line}\n")));
+        definition.remarks.iter().for_each(|line| text.push_str(&format!("  remark    {line}\n")));
+    }
+    if checked.definition.is_some() && checked.bytes == 0 {
+        return text;
+    }
     let sdk = checked.sdk.as_ref().map_or_else(|| "not stamped".to_owned(), |version| format!("lazarus-guest {version}"));
-    let mut text = format!("{}\n  size      {} bytes\n  sdk       {sdk}\n", text::one_line(&checked.message, 2000), checked.bytes);
+    text.push_str(&format!("  size      {} bytes\n  sdk       {sdk}\n", checked.bytes));
     for export in &checked.exports {
         text.push_str(&format!("  exports   {export}\n"));
     }
     let rows = checked.imports.iter().map(|group| {
         let names: Vec<&str> = group.imports.iter().map(|name| name.rsplit(['/', ':']).next().unwrap_or(name)).collect();
         let held = if group.provided { "yes" } else { "NO" };
-        vec![group.package.clone(), held.to_owned(), group.needs.to_owned(), text::one_line(&names.join(" "), 200)]
+        let mut row = vec![group.package.clone(), held.to_owned(), group.needs.to_owned()];
+        row.extend(group.granted.clone());
+        row.push(text::one_line(&names.join(" "), 200));
+        row
     });
-    text.push_str(&table(&["IMPORTS", "PROVIDED", "AND", "WHAT"], &rows.collect::<Vec<_>>()));
+    let headings: &[&str] = match checked.definition {
+        Some(_) => &["IMPORTS", "PROVIDED", "AND", "GRANTED", "WHAT"],
+        None => &["IMPORTS", "PROVIDED", "AND", "WHAT"],
+    };
+    text.push_str(&table(headings, &rows.collect::<Vec<_>>()));
     text
 }
 

@@ -20,7 +20,9 @@ fn the_newest_word_counts_and_the_history_stays() {
     assert_eq!(fixture.registry.standing(&scribe()).expect("readable"), None);
     fixture.registry.approve(&scribe(), &terms(1), ApprovedBy::Adding, "human:alice").expect("approved");
     fixture.registry.approve(&scribe(), &terms(2), ApprovedBy::Word, "human:bob").expect("approved");
-    let Some(Standing::Approved { terms: found, by, .. }) = fixture.again().standing(&scribe()).expect("readable") else { panic!("approved") };
+    let Some(Standing::Approved { terms: found, by, .. }) = fixture.again().standing(&scribe()).expect("readable") else {
+        panic!("approved")
+    };
     assert_eq!((*found, by.as_str()), (terms(2), "human:bob"));
     fixture.registry.forget_approval(&scribe(), "human:bob").expect("forgotten");
     assert_eq!(fixture.registry.standing(&scribe()).expect("readable"), Some(Standing::Removed));
