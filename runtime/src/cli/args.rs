@@ -233,6 +233,21 @@ pub enum Command {
         /// An agent's name or a cell's id
         subject: String,
     },
+    /// Name the rule that lets an agent of a cell do something, or keeps it from it, and who enforces that
+    Why {
+        /// The cell
+        cell: String,
+        /// A path as the agent sees it (/project/notes.txt), a host (example.com:443), or a call (send, lazarus:cell/mailbox.send,
+        /// wasi:sockets/tcp, ptrace, close(2))
+        #[arg(value_name = "PATH|HOST|CALL")]
+        subject: String,
+        /// Which of its agents [default: the only one]
+        #[arg(long, value_name = "NAME", value_parser = plain::<AgentName>)]
+        agent: Option<AgentName>,
+        /// Answer in one sentence about writing to the path, rather than reading it
+        #[arg(long)]
+        write: bool,
+    },
     /// Join a cell as the member whom a token is for
     Join {
         /// The token that `lazarus invite` printed; `-` reads it from standard input

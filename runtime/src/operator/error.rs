@@ -47,6 +47,9 @@ pub enum Error {
         /// What is different, one line each; everything, where nothing is approved.
         differences: Vec<String>,
     },
+    /// A question that makes no sense, or about something of which nothing is kept.
+    #[error("could not say why: {0}")]
+    NoAnswer(String),
     /// No such agent in the cell.
     #[error("Cell {cell} has no agent {agent}")]
     NoSuchAgent {
@@ -432,6 +435,7 @@ impl Error {
                 | RegistryError::NoArtifact { .. },
             ) => Kind::NotFound,
             Self::NotApproved { .. }
+            | Self::NoAnswer(_)
             | Self::NotAcceptingInvites { .. }
             | Self::AlreadyMember { .. }
             | Self::NotAllowed { .. }

@@ -29,6 +29,7 @@ mod status;
 mod summon;
 mod sweep;
 mod teardown;
+mod why;
 
 use std::path::Path;
 
@@ -55,6 +56,7 @@ pub use send::{Fate, Outgoing, Recipient, Sent, SentOne};
 pub use status::{CellStatus, CellView, MailStatus, Probe, RunStatus};
 pub use summon::Summoned;
 pub use sweep::Swept;
+pub use why::{Ruling, Why, WhyAnswer};
 
 use crate::{
     cell::{CellId, Identity, Record},

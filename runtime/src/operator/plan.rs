@@ -11,15 +11,13 @@ use std::{path::PathBuf, time::Duration};
 use super::{Error, Operator, approval::Purpose};
 use crate::{
     agent::{self, AgentError, DefinedProgram, Definition, Installed, Options, Position, Problem, ResolveError},
-    backend::{Launch, Program, Stdio, WasmForm, process, wasm},
+    backend::{Launch, Program, Stdio, WasmForm, reach, wasm},
     cell::{AgentName, BackendKind, Identity, OnExpire, Proposal, Role},
     home::{Place, Root, SourceError, ambient},
     policy::{Mount, Policy, overlap},
     warden::AgentPlan,
 };
 
-/// Where a wasm guest sees its home.
-const GUEST_HOME: &str = "/home";
 /// The default process agent: stays alive and beats. It needs nothing but a shell.
 const PROCESS_KEEPER: [&str; 3] = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do : > \"$LAZARUS_HEARTBEAT\"; sleep 1 & wait $!; done"];
 
@@ -225,7 +223,7 @@ impl Operator {
         }
         // A definition that names nothing to read gets what programs need to run at all; what is typed comes on top of either.
         if installed.is_none_or(|installed| installed.definition.read.is_empty()) && !policy.read.is_empty() {
-            policy.read.splice(0..0, process::READ_BY_DEFAULT.map(PathBuf::from));
+            policy.read.splice(0..0, reach::READ_BY_DEFAULT.map(PathBuf::from));
         }
         let mut there = Vec::new();
         for path in policy.read {
@@ -370,7 +368,7 @@ fn situated(decided: Decided, situation: &Situation<'_>, bare: bool, stdio: Stdi
         if let Some(home) = &home {
             let seen = match program {
                 Program::Command { .. } => home.clone(),
-                Program::Compiled { .. } => PathBuf::from(GUEST_HOME),
+                Program::Compiled { .. } => PathBuf::from(reach::WASM_HOME),
             };
             env.extend(crate::home::variables(&seen.to_string_lossy()));
         } else {
@@ -383,7 +381,7 @@ fn situated(decided: Decided, situation: &Situation<'_>, bare: bool, stdio: Stdi
             ("LAZARUS_AGENT", agent.to_string()),
             ("LAZARUS_ROLE", role.to_string()),
             ("LAZARUS_PROJECT", proposal.project.to_string()),
-            ("LAZARUS_SHARED", "/shared".to_owned()),
+            ("LAZARUS_SHARED", reach::SHARED.to_owned()),
         ];
         env.extend(own.map(|(name, value)| (name.to_owned(), value)));
     }

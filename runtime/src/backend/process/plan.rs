@@ -15,7 +15,7 @@ use super::{
     spec::{Held, Place, Spec, View},
 };
 use crate::{
-    backend::{Launch, Program, handoff::Handoff},
+    backend::{Launch, Program, handoff::Handoff, reach::MADE_UP},
     jail::cgroup::Cgroup,
 };
 
@@ -89,12 +89,10 @@ fn links(mut links: Vec<(PathBuf, PathBuf)>) -> Vec<(PathBuf, PathBuf)> {
 fn texts(launch: &Launch) -> Vec<(PathBuf, String)> {
     let (name, user, group) = (launch.agent.as_str(), getuid().as_raw(), getgid().as_raw());
     let home = launch.home.as_ref().map_or_else(|| "/".to_owned(), |home| home.display().to_string());
+    let [passwd, groups] = MADE_UP;
     // A home whose path would break the format of the file is not named in it.
     let home = if home.contains([':', '\n']) { "/" } else { home.as_str() };
-    vec![
-        ("/etc/passwd".into(), format!("{name}:x:{user}:{group}:{name}:{home}:/bin/sh\n")),
-        ("/etc/group".into(), format!("{name}:x:{group}:\n")),
-    ]
+    vec![(passwd.into(), format!("{name}:x:{user}:{group}:{name}:{home}:/bin/sh\n")), (groups.into(), format!("{name}:x:{group}:\n"))]
 }
 
 /// Counts the processes and threads of this user, on the whole machine: as RLIMIT_NPROC does.

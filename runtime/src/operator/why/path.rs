@@ -1,0 +1,140 @@
+//! Paths: the longest grant that contains one decides, as in the jail and in wasmtime.
+
+use std::path::{Path, PathBuf};
+
+use super::{Ground, Ruling};
+use crate::{
+    backend::{
+        Launch, Program,
+        process::CELL_SOCKET,
+        reach::{self, Granted, MADE_UP, Origin},
+    },
+    cell::text::one_line,
+    jail::SCRATCH,
+    policy::{Access, Enforcer},
+};
+
+/// Bytes of a path of the machine in a rule.
+const PATH_MOST_BYTES: usize = 400;
+
+/// Something that a path can lie in, and what it means for whoever asks.
+struct Place {
+    at: PathBuf,
+    /// Only this very path, and nothing below it.
+    exact: bool,
+    read: Result<String, String>,
+    write: Result<String, String>,
+}
+
+fn shown(path: &Path) -> String {
+    one_line(&path.to_string_lossy(), PATH_MOST_BYTES)
+}
+
+/// Says whether an agent may read and write a path, and by which rule.
+pub(super) fn rule(launch: &Launch, ground: &Ground, path: &Path) -> (Ruling, Ruling) {
+    let granted = reach::granted(launch, ground.own_root);
+    let mut places: Vec<Place> = granted.iter().map(|granted| place(launch, granted)).collect();
+    if matches!(launch.program, Program::Command { .. }) {
+        places.extend(of_the_cell(ground));
+    }
+    let contains = |place: &&Place| if place.exact { path == place.at } else { path.starts_with(&place.at) };
+    // Of two at one place, the later is seen.
+    let found = places.iter().filter(contains).max_by_key(|place| place.at.components().count());
+    let enforcers = enforcers(launch, ground);
+    let ruling = |said: &Result<String, String>| Ruling::new(said, &enforcers);
+    match found {
+        Some(place) => (ruling(&place.read), ruling(&place.write)),
+        None => {
+            let (read, write) = outside(launch, ground, &granted, path);
+            (ruling(&read), ruling(&write))
+        }
+    }
+}
+
+/// Who holds the files of an agent: as its jail reported it.
+fn enforcers(launch: &Launch, ground: &Ground) -> Vec<Enforcer> {
+    let first = match launch.program {
+        Program::Compiled { .. } => Some(Enforcer::Wasm),
+        Program::Command { .. } => ground.own_root.then_some(Enforcer::Namespace),
+    };
+    first.into_iter().chain(ground.landlock.then_some(Enforcer::Landlock)).collect()
+}
+
+fn place(launch: &Launch, granted: &Granted) -> Place {
+    let Granted { origin, host, guest, access } = granted;
+    let (host, at) = (shown(host), shown(guest));
+    let rule = match origin {
+        Origin::System => format!("the system's own programs and libraries, which it reads where nothing else is named: {at}"),
+        Origin::Read => format!("read path {at}"),
+        Origin::Home if host == at => format!("its home, {at}"),
+        Origin::Home => format!("its home, {host} at {at}"),
+        Origin::Shared => format!("its role ({}): what the cell shares, at {at} ({access})", launch.role),
+        Origin::Mount(_) => format!("mount {host} at {at} ({access})"),
+        Origin::Device => format!("device {at}, which holds nothing of anyone's"),
+    };
+    let write = match (access, origin) {
+        (Access::Rw, _) => Ok(rule.clone()),
+        (Access::Ro, Origin::Mount(_)) => Err(format!("that mount is read-only: {host} at {at}")),
+        (Access::Ro, Origin::Shared) => Err(format!("what the cell shares is read-only for an {}", launch.role)),
+        (Access::Ro, Origin::System | Origin::Read | Origin::Home | Origin::Device) => {
+            Err(format!("{at} is granted for reading and executing alone"))
+        }
+    };
+    Place { at: guest.clone(), exact: matches!(origin, Origin::Device), read: Ok(rule), write }
+}
+
+/// What a process agent's cell has of its own.
+fn of_the_cell(ground: &Ground) -> Vec<Place> {
+    let mut places = Vec::new();
+    if ground.speaks {
+        let rule = "the cell's own talk: a connection to it leads to the warden and nowhere else; there is no file".to_owned();
+        places.push(Place { at: CELL_SOCKET.into(), exact: true, read: Ok(rule.clone()), write: Ok(rule) });
+    }
+    if !ground.own_root {
+        return places;
+    }
+    places.extend(SCRATCH.map(|path| {
+        let rule = format!("a {path} of its own, in memory, bounded and empty at first");
+        Place { at: path.into(), exact: false, read: Ok(rule.clone()), write: Ok(rule) }
+    }));
+    places.extend(MADE_UP.map(|path| Place {
+        at: path.into(),
+        exact: true,
+        read: Ok(format!("a {path} that is made up and names the agent alone; the machine's is not there")),
+        write: Err(format!("{path} is made up, and read-only")),
+    }));
+    places.push(Place {
+        at: "/proc".into(),
+        exact: false,
+        read: Ok("a /proc of its own, which shows its own processes alone".to_owned()),
+        write: Err("/proc is there for reading alone".to_owned()),
+    });
+    places
+}
+
+/// A path that no grant contains.
+fn outside(launch: &Launch, ground: &Ground, granted: &[Granted], path: &Path) -> (Result<String, String>, Result<String, String>) {
+    // What is asked about may be the machine's own name for something that the agent sees elsewhere.
+    let seen = granted.iter().filter_map(|granted| path.strip_prefix(&granted.host).ok().map(|rest| (granted, rest)));
+    let alias = seen.max_by_key(|(granted, _)| granted.host.components().count()).map(|(granted, rest)| granted.guest.join(rest));
+    let mut why = match launch.home {
+        None if matches!(launch.program, Program::Compiled { .. }) && path.starts_with(reach::WASM_HOME) => {
+            format!(
+                "it has no home: {}",
+                if launch.role.has_home() { "it was given none".to_owned() } else { format!("an {} has none", launch.role) }
+            )
+        }
+        _ => "nothing that it was granted contains it".to_owned(),
+    };
+    if let Some(alias) = alias {
+        why.push_str(&format!("; what the machine calls that, the agent sees at {}", shown(&alias)));
+    }
+    let on_the_way = ground.own_root
+        && matches!(launch.program, Program::Command { .. })
+        && granted.iter().any(|granted| granted.guest.starts_with(path));
+    if on_the_way {
+        let read = "it is on the way to what was granted, and holds nothing else".to_owned();
+        return (Ok(read), Err("it is on the way to what was granted, and read-only".to_owned()));
+    }
+    (Err(why.clone()), Err(why))
+}
