@@ -312,17 +312,3 @@ fn what_was_removed_is_compared_with_nothing() {
     assert!(text(&same["message"]).contains("had not changed") && lines(&same["differences"]).is_empty(), "{same}");
     let _ = lab.json(&["audit", "verify"]).exits(0);
 }
-
-#[test]
-fn a_template_that_is_replaced_while_a_cell_is_made_is_not_used() {
-    // The command looks, and then the warden seeds the home: between the two, somebody replaces the template.
-    let lab = ground();
-    add(&lab, &[]);
-    let mut summon = lab.command(&["--json", "summon", "scribe", "p"]);
-    summon.env("LAZARUS_FAILPOINT", "summon.proposed");
-    let _ = summon.output().expect("started");
-    let cell = lab.json(&["status", "--all"]).exits(0).json()["active_cells"][0]["state"].clone();
-    assert_eq!(cell, "failed", "the fail-point ended it before the warden began");
-    fs::write(lab.root().join("agents/scribe/template/SOUL.md"), "another soul").expect("written");
-    nothing_runs_it(&lab, "template sha256");
-}

@@ -175,3 +175,59 @@ fn run_of(launch: &Launch, logs: &Arc<Dir>) -> AgentRun {
         refusal: None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{
+        cell::{CellId, Role},
+        policy::Policy,
+    };
+
+    #[test]
+    fn a_template_that_is_not_the_approved_one_is_not_used() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let root = Root::open(&temp.path().join("root")).expect("a root");
+        let template = temp.path().join("template");
+        fs::create_dir(&template).expect("made");
+        fs::write(template.join("SOUL.md"), "soul").expect("written");
+        let (handle, _) = crate::home::ambient::open_named_dir(&template).expect("opened");
+        let approved = Digest::new(crate::home::digest_tree(&handle).expect("digested")).to_string();
+        let furnished = |number| {
+            let dir = root.create_cell(&CellId::from_bits(number)).expect("a cell");
+            let agent: AgentName = "scribe".parse().expect("a name");
+            let home = dir.home_path(Place::Only, &agent);
+            let launch = Launch {
+                agent: agent.clone(),
+                role: Role::Executor,
+                program: Program::Command { argv: vec!["true".into()] },
+                policy: Policy::default(),
+                home: Some(home.clone()),
+                shared: None,
+                env: Vec::new(),
+                stdio: Stdio::Captured,
+                tick: None,
+                again: false,
+            };
+            let (template, template_sha256) = (Some(template.clone()), Some(approved.clone()));
+            let plan = AgentPlan {
+                identity: crate::cell::Identity::Agent(agent),
+                launch,
+                template,
+                template_sha256,
+                source_sha256: None,
+                definition: None,
+            };
+            (furnish(&dir, &plan), home.join("SOUL.md"))
+        };
+        let (made, soul) = furnished(1);
+        made.expect("the one that was approved");
+        assert_eq!(fs::read_to_string(soul).expect("seeded"), "soul");
+        fs::write(template.join("SOUL.md"), "another").expect("replaced after the command looked");
+        let (made, soul) = furnished(2);
+        assert!(matches!(made, Err(WardenError::TemplateChanged(_))), "{made:?}");
+        assert!(!soul.exists(), "nothing of it was seeded");
+    }
+}

@@ -8,7 +8,7 @@ use super::success;
 use crate::{
     cell::{AgentName, text},
     cli::{
-        args::AgentCommand,
+        agent_args::AgentCommand,
         failure::{Failure, REFUSED},
         say::Say,
         table::table,

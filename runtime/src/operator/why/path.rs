@@ -43,7 +43,13 @@ pub(super) fn rule(launch: &Launch, ground: &Ground, path: &Path) -> (Ruling, Ru
     let enforcers = enforcers(launch, ground);
     let ruling = |said: &Result<String, String>| Ruling::new(said, &enforcers);
     match found {
-        Some(place) => (ruling(&place.read), ruling(&place.write)),
+        Some(place) => {
+            let (mut read, mut write) = (ruling(&place.read), ruling(&place.write));
+            if let Some(alias) = alias_of(&granted, path) {
+                [&mut read, &mut write].into_iter().for_each(|ruling| ruling.rule.push_str(&alias));
+            }
+            (read, write)
+        }
         None => {
             let (read, write) = outside(launch, ground, &granted, path);
             (ruling(&read), ruling(&write))
@@ -94,7 +100,7 @@ fn of_the_cell(ground: &Ground) -> Vec<Place> {
         return places;
     }
     places.extend(SCRATCH.map(|path| {
-        let rule = format!("a {path} of its own, in memory, bounded and empty at first");
+        let rule = format!("a {path} of its own, in memory and empty at first; nothing of the machine's is in it");
         Place { at: path.into(), exact: false, read: Ok(rule.clone()), write: Ok(rule) }
     }));
     places.extend(MADE_UP.map(|path| Place {
@@ -112,11 +118,16 @@ fn of_the_cell(ground: &Ground) -> Vec<Place> {
     places
 }
 
+/// What is asked about may be the machine's own name for something that the agent sees elsewhere: then where, as the end of a sentence.
+fn alias_of(granted: &[Granted], path: &Path) -> Option<String> {
+    let seen = granted.iter().filter_map(|granted| path.strip_prefix(&granted.host).ok().map(|rest| (granted, rest)));
+    let (granted, rest) = seen.max_by_key(|(granted, _)| granted.host.components().count())?;
+    let alias = granted.guest.join(rest);
+    (alias != path).then(|| format!("; what the machine calls that, the agent sees at {}", shown(&alias)))
+}
+
 /// A path that no grant contains.
 fn outside(launch: &Launch, ground: &Ground, granted: &[Granted], path: &Path) -> (Result<String, String>, Result<String, String>) {
-    // What is asked about may be the machine's own name for something that the agent sees elsewhere.
-    let seen = granted.iter().filter_map(|granted| path.strip_prefix(&granted.host).ok().map(|rest| (granted, rest)));
-    let alias = seen.max_by_key(|(granted, _)| granted.host.components().count()).map(|(granted, rest)| granted.guest.join(rest));
     let mut why = match launch.home {
         None if matches!(launch.program, Program::Compiled { .. }) && path.starts_with(reach::WASM_HOME) => {
             format!(
@@ -126,8 +137,8 @@ fn outside(launch: &Launch, ground: &Ground, granted: &[Granted], path: &Path) -
         }
         _ => "nothing that it was granted contains it".to_owned(),
     };
-    if let Some(alias) = alias {
-        why.push_str(&format!("; what the machine calls that, the agent sees at {}", shown(&alias)));
+    if let Some(alias) = alias_of(granted, path) {
+        why.push_str(&alias);
     }
     let on_the_way = ground.own_root
         && matches!(launch.program, Program::Command { .. })
