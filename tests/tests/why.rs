@@ -280,7 +280,8 @@ fn a_guest_is_told_the_very_sentence_that_why_names() {
 #[test]
 fn the_double_of_the_sdk_refuses_in_the_same_words() {
     let double = concat!(env!("CARGO_MANIFEST_DIR"), "/../guest-sdk/src/testing");
-    let files = fs::read_dir(double).expect("the double is there").map(|entry| fs::read_to_string(entry.expect("read").path()).expect("read"));
+    let files =
+        fs::read_dir(double).expect("the double is there").map(|entry| fs::read_to_string(entry.expect("read").path()).expect("read"));
     let sources: String = files.collect();
     let mut sentences = 0;
     for role in Role::ALL {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Launch, Program};
-use crate::policy::Access;
+use crate::policy::{Access, Granted};
 
 /// What programs need to run at all, where a definition names nothing. Those that a machine does not have are left out.
 /// Nothing of `/etc` that names people, hosts or secrets is among them.
@@ -52,9 +52,22 @@ pub enum Origin {
     Device,
 }
 
+impl Origin {
+    /// As what it is reported.
+    pub const fn granted(self) -> Granted {
+        match self {
+            Self::System | Self::Read => Granted::Read,
+            Self::Home => Granted::Home,
+            Self::Shared => Granted::Shared,
+            Self::Mount(_) => Granted::Mount,
+            Self::Device => Granted::Device,
+        }
+    }
+}
+
 /// One place that is granted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Granted {
+pub struct Reached {
     /// By which word.
     pub origin: Origin,
     /// Where it is on the machine.
@@ -67,10 +80,10 @@ pub struct Granted {
 
 /// Everything that is granted to an agent, in the order in which it is opened. `own_root`: a process agent in a mount namespace of its own; of a
 /// wasm guest, it is all the same.
-pub fn granted(launch: &Launch, own_root: bool) -> Vec<Granted> {
+pub fn reached(launch: &Launch, own_root: bool) -> Vec<Reached> {
     let mut list = Vec::new();
     let mut grant = |origin, host: &Path, guest: &Path, access| {
-        list.push(Granted { origin, host: host.to_owned(), guest: guest.to_owned(), access });
+        list.push(Reached { origin, host: host.to_owned(), guest: guest.to_owned(), access });
     };
     let is_process = matches!(launch.program, Program::Command { .. });
     if is_process {

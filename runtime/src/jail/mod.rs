@@ -26,6 +26,6 @@ mod seccomp;
 
 pub use error::{JailError, SeccompError};
 pub use landlock::shield;
-pub use newroot::{Bind, BindKind, NewRoot, SCRATCH};
+pub use newroot::{Bind, BindKind, Link, NewRoot, SCRATCH};
 pub use rules::{FileRule, Jail, JailLimits, Profile, Reach};
 pub use seccomp::{SyscallRuling, Verdict, hold_connects, refuse_connects, ruling};

@@ -9,9 +9,11 @@ mod limits;
 mod overlap;
 mod quantity;
 mod report;
+mod subject;
 
 pub use grants::{Access, EnvError, GuestPath, Mount, MountError, Policy, validate_variable};
 pub use limits::{Limits, LimitsError};
 pub use overlap::{Overlap, overlap};
 pub use quantity::{ByteSize, QuantityError, format_duration, parse_duration, parse_ttl};
 pub use report::{Applied, Enforcer, Entry, Extent, Report};
+pub use subject::{Address, Granted, LimitName, Subject, Wall};

@@ -8,13 +8,16 @@ use std::{
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 
-use super::{SpawnError, spec::Use};
+use super::{
+    SpawnError,
+    spec::{Linked, Use},
+};
 use crate::{
     backend::{
         Launch,
-        reach::{self, CLIENT_DIRECTORY, Granted, Origin},
+        reach::{self, CLIENT_DIRECTORY, Origin, Reached},
     },
-    policy::Access,
+    policy::{Access, Granted},
 };
 
 /// The client's name there.
@@ -28,14 +31,15 @@ pub(super) struct Source {
     pub opened: OwnedFd,
     pub target: PathBuf,
     pub usage: Use,
+    pub granted: Granted,
 }
 
 /// What the agent sees of the machine, opened.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
     pub places: Vec<Source>,
-    /// Symbolic links of the machine into what is granted: path and text.
-    pub links: Vec<(PathBuf, PathBuf)>,
+    /// Symbolic links of the machine into what is granted.
+    pub links: Vec<Linked>,
     /// Where the agent finds the client, if it was granted.
     pub client: Option<String>,
 }
@@ -46,14 +50,14 @@ pub(super) type NoNamespace<'a> = Option<&'a str>;
 /// Opens everything that was granted to an agent.
 pub(super) fn open(launch: &Launch, none: NoNamespace<'_>) -> Result<Sources, SpawnError> {
     let mut sources = Sources::default();
-    let granted = reach::granted(launch, none.is_none());
-    let is_there = |place: &&Granted| match place.origin {
+    let reached = reach::reached(launch, none.is_none());
+    let is_there = |place: &&Reached| match place.origin {
         Origin::System => fs::symlink_metadata(&place.host).is_ok(),
         Origin::Read => true,
         Origin::Home | Origin::Shared | Origin::Mount(_) | Origin::Device => false,
     };
-    sources.read(&granted.iter().filter(is_there).map(|place| place.host.clone()).collect::<Vec<_>>())?;
-    for Granted { origin, host, guest, access } in &granted {
+    sources.read(&reached.iter().filter(is_there).map(|place| place.host.clone()).collect::<Vec<_>>())?;
+    for Reached { origin, host, guest, access } in &reached {
         let usage = match access {
             Access::Ro => Use::Read,
             Access::Rw => Use::Write,
@@ -61,10 +65,10 @@ pub(super) fn open(launch: &Launch, none: NoNamespace<'_>) -> Result<Sources, Sp
         match origin {
             // Read above, all together.
             Origin::System | Origin::Read => {}
-            Origin::Home | Origin::Shared => sources.push(own_directory(host)?, guest, usage),
+            Origin::Home | Origin::Shared => sources.push(own_directory(host)?, guest, usage, origin.granted()),
             Origin::Mount(_) => sources.mount(host, guest, usage, none)?,
             Origin::Device => {
-                sources.push(place(host, OFlags::empty(), |kind| kind == FileType::CharacterDevice)?, guest, Use::Device);
+                sources.push(place(host, OFlags::empty(), |kind| kind == FileType::CharacterDevice)?, guest, Use::Device, origin.granted());
             }
         }
     }
@@ -75,8 +79,8 @@ pub(super) fn open(launch: &Launch, none: NoNamespace<'_>) -> Result<Sources, Sp
 }
 
 impl Sources {
-    fn push(&mut self, opened: OwnedFd, target: &Path, usage: Use) {
-        self.places.push(Source { opened, target: target.to_owned(), usage });
+    fn push(&mut self, opened: OwnedFd, target: &Path, usage: Use, granted: Granted) {
+        self.places.push(Source { opened, target: target.to_owned(), usage, granted });
     }
 
     /// Paths for reading: a link into another of them stays a link (`/bin` → `usr/bin`); any other is resolved, here and now.
@@ -94,13 +98,14 @@ impl Sources {
         }
         for (path, resolved) in linked {
             if trees.iter().any(|(_, tree)| resolved.starts_with(tree)) {
-                self.links.push((path.clone(), fs::read_link(path).map_err(fail(path))?));
+                let text = fs::read_link(path).map_err(fail(path))?;
+                self.links.push(Linked { path: path.clone(), text, granted: Granted::Read });
             } else {
                 trees.push((path, resolved));
             }
         }
         for (path, resolved) in trees {
-            self.push(place(&resolved, OFlags::NOFOLLOW, is_plain)?, path, Use::Read);
+            self.push(place(&resolved, OFlags::NOFOLLOW, is_plain)?, path, Use::Read, Granted::Read);
         }
         Ok(())
     }
@@ -119,7 +124,7 @@ impl Sources {
         }
         let target = if none.is_some() { path } else { Path::new(CLIENT_DIRECTORY).join(CLIENT) };
         self.client = target.parent().map(|directory| directory.to_string_lossy().into_owned());
-        self.push(opened, &target, Use::Read);
+        self.push(opened, &target, Use::Read, Granted::Client);
         Ok(())
     }
 
@@ -130,7 +135,7 @@ impl Sources {
             let (host, guest) = (host.to_owned(), guest.to_owned());
             return Err(SpawnError::Jail(crate::jail::JailError::MountNeedsNamespace { host, guest, because: because.to_owned() }));
         }
-        self.push(place(host, OFlags::empty(), is_plain)?, guest, usage);
+        self.push(place(host, OFlags::empty(), is_plain)?, guest, usage, Granted::Mount);
         Ok(())
     }
 

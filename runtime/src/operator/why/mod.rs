@@ -20,7 +20,7 @@ use crate::{
     backend::Launch,
     cell::{AgentName, CellId, Record, Role, State, text::one_line},
     jail::{Profile, ruling},
-    policy::{Applied, Enforcer, Extent},
+    policy::{Address, Applied, Enforcer, Extent, Subject},
     warden::{AgentPlan, KeptPlan},
 };
 
@@ -101,16 +101,16 @@ struct Ground {
 impl Ground {
     /// Reads what a run's jail reported.
     fn of(applied: &Applied, record: &Record, launch: &Launch) -> Self {
-        let entries = applied.enforcement.entries();
-        let holds = |enforcer: Enforcer| {
-            let mut held = entries.iter().filter(move |entry| entry.enforcer == enforcer && !matches!(entry.extent, Extent::None { .. }));
-            held.next().is_some()
+        let held = |enforcer: Enforcer, is_asked: fn(&Subject) -> bool| {
+            let mut entries = applied.enforcement.entries().iter();
+            entries.any(|entry| entry.enforcer == enforcer && is_asked(&entry.subject) && !matches!(entry.extent, Extent::None { .. }))
         };
-        let tcp = entries.iter().any(|entry| entry.enforcer == Enforcer::Landlock && entry.promise.contains("TCP"));
+        let network = |subject: &Subject| matches!(subject, Subject::Address { what: Address::Network });
         Self {
-            own_root: holds(Enforcer::Namespace),
-            landlock: holds(Enforcer::Landlock),
-            landlock_tcp: tcp,
+            // Reports of versions that named no subjects say as much by naming that enforcer at all.
+            own_root: held(Enforcer::Namespace, |subject| matches!(subject, Subject::Path { .. } | Subject::Unnamed)),
+            landlock: held(Enforcer::Landlock, |_| true),
+            landlock_tcp: held(Enforcer::Landlock, network),
             speaks: !record.proposal.throwaway && launch.shared.is_some(),
         }
     }

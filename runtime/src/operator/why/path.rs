@@ -7,7 +7,7 @@ use crate::{
     backend::{
         Launch, Program,
         process::CELL_SOCKET,
-        reach::{self, Granted, MADE_UP, Origin},
+        reach::{self, MADE_UP, Origin, Reached},
     },
     cell::text::one_line,
     jail::SCRATCH,
@@ -32,7 +32,7 @@ fn shown(path: &Path) -> String {
 
 /// Says whether an agent may read and write a path, and by which rule.
 pub(super) fn rule(launch: &Launch, ground: &Ground, path: &Path) -> (Ruling, Ruling) {
-    let granted = reach::granted(launch, ground.own_root);
+    let granted = reach::reached(launch, ground.own_root);
     let mut places: Vec<Place> = granted.iter().map(|granted| place(launch, granted)).collect();
     if matches!(launch.program, Program::Command { .. }) {
         places.extend(of_the_cell(ground));
@@ -66,8 +66,8 @@ fn enforcers(launch: &Launch, ground: &Ground) -> Vec<Enforcer> {
     first.into_iter().chain(ground.landlock.then_some(Enforcer::Landlock)).collect()
 }
 
-fn place(launch: &Launch, granted: &Granted) -> Place {
-    let Granted { origin, host, guest, access } = granted;
+fn place(launch: &Launch, granted: &Reached) -> Place {
+    let Reached { origin, host, guest, access } = granted;
     let (host, at) = (shown(host), shown(guest));
     let rule = match origin {
         Origin::System => format!("the system's own programs and libraries, which it reads where nothing else is named: {at}"),
@@ -119,7 +119,7 @@ fn of_the_cell(ground: &Ground) -> Vec<Place> {
 }
 
 /// What is asked about may be the machine's own name for something that the agent sees elsewhere: then where, as the end of a sentence.
-fn alias_of(granted: &[Granted], path: &Path) -> Option<String> {
+fn alias_of(granted: &[Reached], path: &Path) -> Option<String> {
     let seen = granted.iter().filter_map(|granted| path.strip_prefix(&granted.host).ok().map(|rest| (granted, rest)));
     let (granted, rest) = seen.max_by_key(|(granted, _)| granted.host.components().count())?;
     let alias = granted.guest.join(rest);
@@ -127,7 +127,7 @@ fn alias_of(granted: &[Granted], path: &Path) -> Option<String> {
 }
 
 /// A path that no grant contains.
-fn outside(launch: &Launch, ground: &Ground, granted: &[Granted], path: &Path) -> (Result<String, String>, Result<String, String>) {
+fn outside(launch: &Launch, ground: &Ground, granted: &[Reached], path: &Path) -> (Result<String, String>, Result<String, String>) {
     let mut why = match launch.home {
         None if matches!(launch.program, Program::Compiled { .. }) && path.starts_with(reach::WASM_HOME) => {
             format!(

@@ -14,10 +14,10 @@ use wasmtime_wasi::{FsPerms, OpenMode, filesystem::Dir};
 use crate::{
     backend::{
         Launch,
-        reach::{self, Granted},
+        reach::{self, Reached},
         wasm::text::one_line,
     },
-    policy::Access,
+    policy::{Access, Granted, Subject},
 };
 
 /// Characters of a path in a message.
@@ -35,6 +35,15 @@ pub struct Place {
     pub guest: String,
     /// Whether the guest may write.
     pub writable: bool,
+    /// As what it was granted.
+    pub granted: Granted,
+}
+
+impl Place {
+    /// What is granted by it.
+    pub fn subject(&self) -> Subject {
+        Subject::path(&self.guest, if self.writable { Access::Rw } else { Access::Ro }, self.granted)
+    }
 }
 
 /// Why a directory was not opened.
@@ -78,21 +87,21 @@ impl Opened {
     /// # Errors
     /// The first that is not a directory or cannot be opened.
     pub fn places(&mut self, launch: &Launch) -> Result<Vec<Place>, PlaceError> {
-        let granted = reach::granted(launch, true);
-        granted
-            .iter()
-            .map(|Granted { host, guest, access, .. }| self.place(host, &guest.to_string_lossy(), *access == Access::Rw))
-            .collect()
+        let place = |reached: &Reached| {
+            let Reached { origin, host, guest, access } = reached;
+            self.place(host, &guest.to_string_lossy(), *access == Access::Rw, origin.granted())
+        };
+        reach::reached(launch, true).iter().map(place).collect()
     }
 
-    fn place(&mut self, path: &Path, guest: &str, writable: bool) -> Result<Place, PlaceError> {
+    fn place(&mut self, path: &Path, guest: &str, writable: bool, granted: Granted) -> Result<Place, PlaceError> {
         let (host, guest) = (one_line(&path.to_string_lossy(), PATH_MOST), guest.to_owned());
         match self.dir(path) {
             Ok(mut dir) => {
                 // The descriptor is shared, what may be done with it is not.
                 (dir.perms, dir.open_mode) =
                     if writable { (FsPerms::ReadWrite, OpenMode::READ | OpenMode::WRITE) } else { (FsPerms::ReadOnly, OpenMode::READ) };
-                Ok(Place { dir, host, guest, writable })
+                Ok(Place { dir, host, guest, writable, granted })
             }
             Err(error) if error.kind() == io::ErrorKind::NotADirectory && path.is_file() => Err(PlaceError::File { host, guest }),
             Err(source) => Err(PlaceError::Open { host, guest, source }),
