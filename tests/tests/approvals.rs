@@ -201,7 +201,8 @@ fn what_is_edited_where_it_lies_is_not_approved() {
     let lab = ground();
     add(&lab, &[]);
     let installed = lab.root().join("agents/scribe");
-    let edits: [(&str, &dyn Fn(&str) -> String, &str); 5] = [
+    type Edit<'a> = &'a dyn Fn(&str) -> String;
+    let edits: [(&str, Edit<'_>, &str); 5] = [
         ("agent.toml", &|old| old.replace("64MiB", "2GiB"), "limit memory 64 MiB → 2 GiB"),
         ("agent.toml", &|old| format!("{old}\n# no more than a remark\n"), "definition sha256"),
         ("component.wasm", &|_| guests::says("two", 0), "component sha256"),

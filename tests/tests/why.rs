@@ -1,6 +1,6 @@
 //! Why: the rule that `lazarus why` names is the one that holds. Each answer is compared with what the agent itself finds, from within.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::Path};
 
 use lazarus::{
     cell::Role,
@@ -89,6 +89,10 @@ fn of_a_process_agent_every_answer_is_what_it_finds() {
         "/sys",
         "/dev",
         "/nothing",
+        "/etc",
+        "/etc/group",
+        "/etc/ssl",
+        "/home",
     ]
     .iter()
     .map(ToString::to_string)
@@ -158,7 +162,7 @@ fn of_a_process_agent_every_answer_is_what_it_finds() {
     assert!(gone.contains("it is destroyed, and its policy with it"), "{gone}");
 }
 
-fn dir(file: &PathBuf) -> String {
+fn dir(file: &Path) -> String {
     file.parent().unwrap_or_else(|| panic!("{file:?}")).display().to_string()
 }
 

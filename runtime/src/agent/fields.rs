@@ -104,11 +104,11 @@ pub(super) fn grants(grants: &Table<'_>, definition: &mut Definition) -> Result<
         for field in bounded(&mounts, mounts.list()?)? {
             let mount = mount(&field.table("a mount")?)?;
             if is_own_place(&mount.guest, wasm) {
-                return Err(field.refuse(ResolveError::OwnPlace(mount.guest.to_string())));
+                return Err(field.refuse(Box::new(ResolveError::OwnPlace(mount.guest.to_string()))));
             }
             definition.mounts.push(mount);
             if let Some((_, overlap)) = overlap(&definition.mounts) {
-                return Err(field.refuse(ResolveError::Overlap(overlap)));
+                return Err(field.refuse(Box::new(ResolveError::Overlap(overlap))));
             }
             definition.places.mounts.push(field.position());
         }

@@ -107,7 +107,7 @@ pub enum Problem {
     Mount(#[from] MountError),
     /// What makes no policy.
     #[error("cannot {0}")]
-    Policy(#[from] ResolveError),
+    Policy(#[from] Box<ResolveError>),
     /// A path of the machine that is never granted.
     #[error("cannot {0}")]
     Source(String),

@@ -34,6 +34,8 @@ pub const SHARED: &str = "/shared";
 pub const CLIENT_DIRECTORY: &str = "/run/lazarus/bin";
 /// Small files that are made up for a process agent in a root of its own: names for the one user and group that exist in the cell.
 pub const MADE_UP: [&str; 2] = ["/etc/passwd", "/etc/group"];
+/// Links to an agent's own streams, in a root of its own: their path, and where below `/proc/self/fd` they lead.
+pub const STREAMS: [(&str, &str); 4] = [("/dev/fd", ""), ("/dev/stdin", "/0"), ("/dev/stdout", "/1"), ("/dev/stderr", "/2")];
 
 /// By which word something is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

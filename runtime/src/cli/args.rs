@@ -233,7 +233,7 @@ pub enum Command {
         /// An agent's name or a cell's id
         subject: String,
     },
-    /// Name the rule that lets an agent of a cell do something, or keeps it from it, and who enforces that
+    /// Name the rule that allows or denies something to an agent
     Why {
         /// The cell
         cell: String,

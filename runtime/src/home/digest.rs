@@ -124,7 +124,8 @@ mod tests {
         fs::write(at("two"), "2").expect("written");
         let first = digest(temp.path());
         assert_eq!(digest(temp.path()), first, "the same tree has the same digest");
-        let changes: [(&str, &dyn Fn(), &dyn Fn()); 6] = [
+        type Act<'a> = &'a dyn Fn();
+        let changes: [(&str, Act<'_>, Act<'_>); 6] = [
             ("content", &|| fs::write(at("two"), "3").expect("written"), &|| fs::write(at("two"), "2").expect("written")),
             ("name", &|| fs::rename(at("two"), at("too")).expect("renamed"), &|| fs::rename(at("too"), at("two")).expect("renamed")),
             ("place", &|| fs::rename(at("a/one"), at("one")).expect("moved"), &|| fs::rename(at("one"), at("a/one")).expect("moved")),

@@ -15,7 +15,11 @@ use super::{
     spec::{Held, Linked, Place, Spec, View},
 };
 use crate::{
-    backend::{Launch, Program, handoff::Handoff, reach::MADE_UP},
+    backend::{
+        Launch, Program,
+        handoff::Handoff,
+        reach::{MADE_UP, STREAMS},
+    },
     jail::cgroup::Cgroup,
     policy::Granted,
 };
@@ -81,13 +85,9 @@ fn lead_to(env: &mut [(String, String)], directory: &str) {
 
 /// Links of the machine, and those that programs expect in `/dev`.
 fn links(mut links: Vec<Linked>) -> Vec<Linked> {
-    let streams = [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")];
-    let made = |name: &str, number: &str| Linked {
-        path: format!("/dev/{name}").into(),
-        text: format!("/proc/self/fd{number}").into(),
-        granted: Granted::Made,
-    };
-    links.extend(streams.map(|(name, number)| made(name, number)));
+    let made =
+        |path: &str, number: &str| Linked { path: path.into(), text: format!("/proc/self/fd{number}").into(), granted: Granted::Made };
+    links.extend(STREAMS.map(|(path, number)| made(path, number)));
     links
 }
 

@@ -7,7 +7,7 @@ use crate::{
     backend::{
         Launch, Program,
         process::CELL_SOCKET,
-        reach::{self, MADE_UP, Origin, Reached},
+        reach::{self, CLIENT_DIRECTORY, MADE_UP, Origin, Reached, STREAMS},
     },
     cell::text::one_line,
     jail::SCRATCH,
@@ -22,6 +22,8 @@ struct Place {
     at: PathBuf,
     /// Only this very path, and nothing below it.
     exact: bool,
+    /// Whether there is a file or a directory: what leads to it is there then, too.
+    is_there: bool,
     read: Result<String, String>,
     write: Result<String, String>,
 }
@@ -33,10 +35,8 @@ fn shown(path: &Path) -> String {
 /// Says whether an agent may read and write a path, and by which rule.
 pub(super) fn rule(launch: &Launch, ground: &Ground, path: &Path) -> (Ruling, Ruling) {
     let granted = reach::reached(launch, ground.own_root);
-    let mut places: Vec<Place> = granted.iter().map(|granted| place(launch, granted)).collect();
-    if matches!(launch.program, Program::Command { .. }) {
-        places.extend(of_the_cell(ground));
-    }
+    let mut places = if matches!(launch.program, Program::Command { .. }) { of_the_cell(launch, ground, &granted) } else { Vec::new() };
+    places.extend(granted.iter().map(|granted| place(launch, granted)));
     let contains = |place: &&Place| if place.exact { path == place.at } else { path.starts_with(&place.at) };
     // Of two at one place, the later is seen.
     let found = places.iter().filter(contains).max_by_key(|place| place.at.components().count());
@@ -51,7 +51,15 @@ pub(super) fn rule(launch: &Launch, ground: &Ground, path: &Path) -> (Ruling, Ru
             (read, write)
         }
         None => {
-            let (read, write) = outside(launch, ground, &granted, path);
+            // The root itself holds what leads to a place, where the agent has a root of its own.
+            let leads_on = ground.own_root && places.iter().any(|place| place.is_there && place.at.starts_with(path));
+            let (read, write) = if leads_on {
+                let way = "it is on the way to what was granted, and holds nothing else".to_owned();
+                (Ok(way), Err("it is on the way to what was granted, and read-only".to_owned()))
+            } else {
+                let why = outside(launch, &granted, path);
+                (Err(why.clone()), Err(why))
+            };
             (ruling(&read), ruling(&write))
         }
     }
@@ -86,35 +94,44 @@ fn place(launch: &Launch, granted: &Reached) -> Place {
             Err(format!("{at} is granted for reading and executing alone"))
         }
     };
-    Place { at: guest.clone(), exact: matches!(origin, Origin::Device), read: Ok(rule), write }
+    Place {
+        at: guest.clone(),
+        exact: matches!(origin, Origin::Device),
+        is_there: matches!(launch.program, Program::Command { .. }),
+        read: Ok(rule),
+        write,
+    }
 }
 
 /// What a process agent's cell has of its own.
-fn of_the_cell(ground: &Ground) -> Vec<Place> {
+fn of_the_cell(launch: &Launch, ground: &Ground, granted: &[Reached]) -> Vec<Place> {
     let mut places = Vec::new();
+    let mut own = |at: &str, exact, is_there, read: String, write| {
+        let write = if write { Ok(read.clone()) } else { Err(format!("{at} is there for reading alone")) };
+        places.push(Place { at: at.into(), exact, is_there, read: Ok(read), write });
+    };
     if ground.speaks {
         let rule = "the cell's own talk: a connection to it leads to the warden and nowhere else; there is no file".to_owned();
-        places.push(Place { at: CELL_SOCKET.into(), exact: true, read: Ok(rule.clone()), write: Ok(rule) });
+        own(CELL_SOCKET, true, false, rule, true);
     }
     if !ground.own_root {
         return places;
     }
-    places.extend(SCRATCH.map(|path| {
-        let rule = format!("a {path} of its own, in memory and empty at first; nothing of the machine's is in it");
-        Place { at: path.into(), exact: false, read: Ok(rule.clone()), write: Ok(rule) }
-    }));
-    places.extend(MADE_UP.map(|path| Place {
-        at: path.into(),
-        exact: true,
-        read: Ok(format!("a {path} that is made up and names the agent alone; the machine's is not there")),
-        write: Err(format!("{path} is made up, and read-only")),
-    }));
-    places.push(Place {
-        at: "/proc".into(),
-        exact: false,
-        read: Ok("a /proc of its own, which shows its own processes alone".to_owned()),
-        write: Err("/proc is there for reading alone".to_owned()),
-    });
+    for path in SCRATCH {
+        own(path, false, true, format!("a {path} of its own, in memory and empty at first; nothing of the machine's is in it"), true);
+    }
+    own("/proc", false, true, "a /proc of its own, which shows its own processes alone".to_owned(), false);
+    // These lie in the root itself: what is granted with a directory above them is seen in their place.
+    let is_hidden = |path: &str| granted.iter().any(|granted| Path::new(path).starts_with(&granted.guest));
+    for path in MADE_UP.into_iter().filter(|path| !is_hidden(path)) {
+        own(path, true, true, format!("a {path} that is made up and names the agent alone; the machine's is not there"), false);
+    }
+    for (path, number) in STREAMS.into_iter().filter(|(path, _)| !is_hidden(path)) {
+        own(path, true, true, format!("a link to its own streams, /proc/self/fd{number}"), true);
+    }
+    if launch.policy.client {
+        own(CLIENT_DIRECTORY, false, true, "the client: this program, for `lazarus cell`".to_owned(), false);
+    }
     places
 }
 
@@ -126,26 +143,17 @@ fn alias_of(granted: &[Reached], path: &Path) -> Option<String> {
     (alias != path).then(|| format!("; what the machine calls that, the agent sees at {}", shown(&alias)))
 }
 
-/// A path that no grant contains.
-fn outside(launch: &Launch, ground: &Ground, granted: &[Reached], path: &Path) -> (Result<String, String>, Result<String, String>) {
+/// Why a path that no grant contains is out of reach.
+fn outside(launch: &Launch, granted: &[Reached], path: &Path) -> String {
     let mut why = match launch.home {
-        None if matches!(launch.program, Program::Compiled { .. }) && path.starts_with(reach::WASM_HOME) => {
-            format!(
-                "it has no home: {}",
-                if launch.role.has_home() { "it was given none".to_owned() } else { format!("an {} has none", launch.role) }
-            )
-        }
+        None if matches!(launch.program, Program::Compiled { .. }) && path.starts_with(reach::WASM_HOME) => match launch.role.has_home() {
+            true => "it was given no home".to_owned(),
+            false => format!("an {} has no home", launch.role),
+        },
         _ => "nothing that it was granted contains it".to_owned(),
     };
     if let Some(alias) = alias_of(granted, path) {
         why.push_str(&alias);
     }
-    let on_the_way = ground.own_root
-        && matches!(launch.program, Program::Command { .. })
-        && granted.iter().any(|granted| granted.guest.starts_with(path));
-    if on_the_way {
-        let read = "it is on the way to what was granted, and holds nothing else".to_owned();
-        return (Ok(read), Err("it is on the way to what was granted, and read-only".to_owned()));
-    }
-    (Err(why.clone()), Err(why))
+    why
 }
