@@ -7,8 +7,10 @@
 pub mod ambient;
 mod cell_dir;
 mod create;
+mod digest;
 mod handle;
 mod keep;
+mod keyring;
 mod layout;
 mod lease;
 mod measure;
@@ -20,11 +22,13 @@ mod test_ground;
 
 pub use cell_dir::{CellDir, Place};
 pub use create::{CreateError, furnish, variables};
+pub use digest::{COVERS_ALL, DigestLimits, TreeDigest};
 pub use handle::escape_name;
 pub(crate) use handle::{
     create_private_file, lock_dir, make_dir, open_dir, open_file, open_or_make_dir, read_file, replace_file, sync_dir,
 };
 pub use keep::{KeepError, forget_file, keep_file};
+pub use keyring::{Keyring, Seed};
 pub use layout::{LayoutError, Root};
 pub use lease::{Held, Lease, LeaseError};
 pub use measure::{Measured, measure};

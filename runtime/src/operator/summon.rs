@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::{Error, Operator, Wish, plan::Planned};
 use crate::{
+    audit::Action,
     cell::{AgentName, BackendKind, CellId, Event, FailReason, Identity, Member, ProjectName, Proposal, Role},
     failpoint::{self, Point},
     jail::liveness,
@@ -57,9 +58,13 @@ impl Operator {
     /// What was asked for cannot be had, or an agent did not become ready: then nothing is left but the row that says so.
     pub fn summon(&mut self, agents: &[AgentName], project: &ProjectName, wish: &Wish, team: bool) -> Result<Summoned, Error> {
         failpoint::hit(Point::SummonStart);
-        let planned = self.plan(agents, wish)?;
+        // What comes of it once the cell is written down, the registry audits with the cell's first step.
+        let (planned, proposal) = self.audited(if team { Action::Team } else { Action::Summon }, None, |operator| {
+            let planned = operator.plan(agents, wish)?;
+            let proposal = operator.propose(agents, project, wish, team, &planned)?;
+            Ok((planned, proposal))
+        })?;
         let backend = planned.backend;
-        let proposal = self.propose(agents, project, wish, team, &planned)?;
         failpoint::hit(Point::SummonProposed);
         let spec = self.warden_spec(&proposal, planned, None);
         let id = proposal.cell_id.clone();

@@ -26,6 +26,7 @@ mod open;
 mod patience;
 mod propose;
 mod read;
+mod receipts;
 mod row;
 mod runs;
 mod tokens;
@@ -33,14 +34,15 @@ mod transition;
 mod write;
 
 pub use artifacts::{ARTIFACT_NAME_MOST_BYTES, ARTIFACTS_MOST, KeptArtifact, is_artifact_name};
-pub use audit_log::AuditFilter;
+pub use audit_log::{AuditFilter, AuditWalk};
 pub use error::RegistryError;
 pub use mailbox::{FailedDelivery, HANDLED_MOST, InboxFilter, MailCounts, MailRow, MailState, PARKED_MOST, Settlement};
 pub use migrate::SCHEMA_VERSION;
 pub use open::{FILE_NAME, Registry};
 pub use patience::PATIENCE;
 pub use read::{CellFilter, ReadRegistry};
-pub use tokens::TokenFault;
+pub use receipts::{Burial, Buried};
+pub use tokens::{BEFORE_JOINING, TokenFault};
 pub use transition::{Outcome, TransitionExtras};
 
 #[cfg(test)]

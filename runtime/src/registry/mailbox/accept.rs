@@ -49,6 +49,9 @@ impl Registry {
                 }
                 *waiting += 1;
             }
+            let receivers: Vec<String> = drafts.iter().map(|draft| draft.receiver.to_string()).collect();
+            // In the commit that it speaks of: whoever finds the one finds the other.
+            write.audit(Action::Send, Phase::Intent, cell, &format!("{} messages to {}", drafts.len(), receivers.join(" ")))?;
             drafts.iter().map(|draft| take(write, cell, draft)).collect::<Result<_, _>>().map(Verdict::Granted)
         })
     }

@@ -177,7 +177,7 @@ impl Post {
         if !mail::may_read_all(from.role) {
             return Err(Refusal::needs("role director", "audit: directors and auditors may"));
         }
-        let filter = AuditFilter { cell: Some(self.cell.clone()), after: 0, newest: Some(most.min(HISTORY_MOST)) };
+        let filter = AuditFilter { cell: Some(self.cell.clone()), newest: Some(most.min(HISTORY_MOST)), ..AuditFilter::default() };
         let entries = self.shelf.open().and_then(|registry| registry.audit_rows(&filter)).map_err(|error| failed("audit", &error))?;
         let row = |entry: crate::audit::Entry| {
             let at = entry.at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
