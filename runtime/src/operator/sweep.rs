@@ -53,7 +53,13 @@ impl Operator {
             operator.note_intent_of_none(Action::Sweep, "")?;
             let swept = operator.sweep()?;
             let (settled, destroyed) = (swept.settled.len(), swept.destroyed.len());
-            operator.note_done(Action::Sweep, &format!("{settled} settled, {destroyed} destroyed, {} failed", swept.failed.len()))?;
+            let phase = if swept.failed.is_empty() { Phase::Done } else { Phase::Failed };
+            operator.note(
+                Action::Sweep,
+                phase,
+                None,
+                &format!("{settled} settled, {destroyed} destroyed, {} failed", swept.failed.len()),
+            )?;
             Ok(swept)
         })
     }

@@ -160,6 +160,10 @@ fn apply(write: &Write<'_, '_>, mut record: Record, steps: Vec<Step>, extras: Tr
     for (agent, end) in &extras.ends {
         runs::end_one(write, &cell, agent, end)?;
     }
+    if record.proposal.throwaway && matches!(record.state, State::Closed { .. } | State::Failed { .. }) {
+        // Whoever ends it, or the next sweep, destroys it: nobody asks again.
+        write.audit(Action::Destroy, Phase::Intent, &cell, "a throwaway cell is over")?;
+    }
     if !record.state.may_live() {
         runs::end_all(&write.tx, &record, write.at)?;
     }

@@ -139,7 +139,7 @@ impl Post {
         })
     }
 
-    fn denied(&mut self, identity: &Identity, refusal: &Refusal) {
+    pub(super) fn denied(&mut self, identity: &Identity, refusal: &Refusal) {
         if self.account(identity, Instant::now()).denials.note(Instant::now()) {
             self.audit_denied(identity, &refusal.message);
         }
