@@ -3,8 +3,11 @@
 
 use std::collections::BTreeSet;
 
+use lazarus::{
+    audit::{Action, Entry},
+    registry::{AuditFilter, Registry},
+};
 use lazarus_tests::{Lab, guests, lab::text};
-use serde_json::Value;
 
 /// What a command is to the audit.
 enum Duty {
@@ -13,30 +16,30 @@ enum Duty {
     /// A member's call, which its cell's warden audits: `every_call_is_audited_where_it_is_denied` in runtime/src/warden/post.
     Call,
     /// It leaves rows of that action; the proof runs it for real, and sees them.
-    Audited(&'static str, fn(&Stage)),
+    Audited(Action, fn(&Stage)),
 }
 use Duty::{Audited, Call, Reads};
 
 /// Each command of `lazarus --help`, and of the help of each.
 const TABLE: [(&str, Duty); 49] = [
-    ("summon", Audited("summon", summon)),
-    ("team", Audited("team", team)),
-    ("run", Audited("run", run)),
-    ("invite", Audited("invite", invite)),
-    ("revoke", Audited("revoke", revoke)),
+    ("summon", Audited(Action::Summon, summon)),
+    ("team", Audited(Action::Team, team)),
+    ("run", Audited(Action::Run, run)),
+    ("invite", Audited(Action::Invite, invite)),
+    ("revoke", Audited(Action::Revoke, revoke)),
     ("status", Reads("")),
-    ("close", Audited("close", close)),
-    ("destroy", Audited("destroy", destroy)),
+    ("close", Audited(Action::Close, close)),
+    ("destroy", Audited(Action::Destroy, destroy)),
     ("logs", Reads("")),
-    ("send", Audited("send", send)),
-    ("inbox", Audited("inbox", inbox)),
+    ("send", Audited(Action::Send, send)),
+    ("inbox", Audited(Action::Inbox, inbox)),
     ("artifacts", Reads("lists them")),
-    ("artifacts get", Audited("artifact", artifacts_get)),
-    ("extend", Audited("extend", extend)),
-    ("resurrect", Audited("resurrect", resurrect)),
-    ("sweep", Audited("sweep", sweep)),
+    ("artifacts get", Audited(Action::Artifact, artifacts_get)),
+    ("extend", Audited(Action::Extend, extend)),
+    ("resurrect", Audited(Action::Resurrect, resurrect)),
+    ("sweep", Audited(Action::Sweep, sweep)),
     ("explain", Reads("")),
-    ("join", Audited("join", join)),
+    ("join", Audited(Action::Join, join)),
     ("cell me", Call),
     ("cell members", Call),
     ("cell send", Call),
@@ -51,24 +54,24 @@ const TABLE: [(&str, Duty); 49] = [
     ("cell invite", Call),
     ("cell close", Call),
     ("cell audit", Call),
-    ("agent add", Audited("agent_add", agent_add)),
+    ("agent add", Audited(Action::AgentAdd, agent_add)),
     ("agent new", Reads("makes files where the operator says; opens no root")),
     ("agent check", Reads("")),
     ("agent list", Reads("")),
     ("agent show", Reads("")),
-    ("agent remove", Audited("agent_remove", agent_remove)),
+    ("agent remove", Audited(Action::AgentRemove, agent_remove)),
     ("audit verify", Reads("")),
     ("audit show", Reads("")),
-    ("audit keygen", Audited("audit_keygen", audit_keygen)),
-    ("audit head", Audited("audit_head", audit_head)),
+    ("audit keygen", Audited(Action::AuditKeygen, audit_keygen)),
+    ("audit head", Audited(Action::AuditHead, audit_head)),
     ("receipt", Reads("")),
     ("completions", Reads("")),
     // The duties of the commands that are named by a flag.
-    ("inbox --ack", Audited("inbox", inbox_ack)),
-    ("inbox --retry", Audited("inbox", inbox_retry)),
-    ("inbox --discard", Audited("inbox", inbox_discard)),
-    ("summon (a cell that fails)", Audited("summon", summon_fails)),
-    ("destroy (by expiry)", Audited("destroy", destroy_by_sweep)),
+    ("inbox --ack", Audited(Action::Inbox, inbox_ack)),
+    ("inbox --retry", Audited(Action::Inbox, inbox_retry)),
+    ("inbox --discard", Audited(Action::Inbox, inbox_discard)),
+    ("summon (a cell that fails)", Audited(Action::Summon, summon_fails)),
+    ("destroy (by expiry)", Audited(Action::Destroy, destroy_by_sweep)),
 ];
 
 /// Lines of the table that are not commands of their own: the command, with what makes it another duty.
@@ -82,18 +85,22 @@ const STRANGER: [&str; 2] = ["--as", "human:stranger"];
 /// A lab, and what its audit holds.
 struct Stage {
     lab: Lab,
-    action: &'static str,
+    action: Action,
 }
 
 impl Stage {
-    fn rows(&self, after: u64) -> Vec<Value> {
-        let shown = self.lab.json(&["audit", "show", "--action", self.action]).exits(0).json();
-        let rows = shown["rows"].as_array().expect("a list").clone();
-        rows.into_iter().filter(|row| row["seq"].as_u64().expect("a place") > after).collect()
+    /// Read past the program, whose every command would first tear down what is overdue.
+    fn rows(&self, after: u64) -> Vec<Entry> {
+        let filter = AuditFilter { after, action: Some(self.action), ..AuditFilter::default() };
+        Registry::open(&self.lab.root()).expect("the registry").audit_rows(&filter).expect("rows")
     }
 
     fn end(&self) -> u64 {
-        self.lab.json(&["audit", "verify"]).exits(0).json()["rows"].as_u64().expect("a count")
+        // Before the first command there is no root, and nothing in it.
+        if !self.lab.root().exists() {
+            return 0;
+        }
+        Registry::open(&self.lab.root()).expect("the registry").audit_head().expect("a head").seq
     }
 
     /// Runs a command; returns the phases of the action's rows that it left.
@@ -101,7 +108,7 @@ impl Stage {
     fn phases(&self, args: &[&str], code: i32) -> Vec<String> {
         let before = self.end();
         let _ = self.lab.run(args).exits(code);
-        self.rows(before).iter().map(|row| text(&row["phase"])).collect()
+        self.rows(before).iter().map(|row| row.phase.to_string()).collect()
     }
 
     /// Does what it is for: the intent comes first, the outcome after it.
@@ -208,7 +215,7 @@ fn destroy_by_sweep(stage: &Stage) {
     expire(stage, &cell);
     let before = stage.end();
     let _ = stage.lab.run(&["sweep"]).exits(0);
-    let rows: Vec<String> = stage.rows(before).iter().map(|row| format!("{} {}", text(&row["phase"]), text(&row["actor"]))).collect();
+    let rows: Vec<String> = stage.rows(before).iter().map(|row| format!("{} {}", row.phase, row.actor)).collect();
     assert_eq!(rows, ["intent sweep", "done human:root"].map(|row| row.replace("human:root", &owner(stage, &cell))));
 }
 
@@ -219,7 +226,7 @@ fn owner(stage: &Stage, cell: &str) -> String {
 /// Closes a cell, and sets its time back.
 fn expire(stage: &Stage, cell: &str) {
     let id = cell.parse().expect("an id");
-    let mut registry = lazarus::registry::Registry::open(&stage.lab.root()).expect("the registry");
+    let mut registry = Registry::open(&stage.lab.root()).expect("the registry");
     // Not yet over when the command below looks, and over when the next one does.
     registry.extend(&id, chrono::Utc::now() + chrono::TimeDelta::seconds(2), "human:clock").expect("set");
     let _ = stage.lab.run(&["close", cell]).exits(0);
@@ -269,7 +276,7 @@ fn artifacts_get(stage: &Stage) {
     let script = "echo result > \"$HERMES_HOME/r\"; lazarus cell artifact r report && echo kept; exec sleep 1000";
     let cell = stage.lab.summon(&["scribe", "p", "--client", "--", "/bin/sh", "-c", script]);
     lazarus_tests::lab::wait_until("it is kept", || stage.lab.logs(&cell).contains("kept"));
-    let declared: Vec<String> = stage.rows(0).iter().map(|row| format!("{} {}", text(&row["phase"]), text(&row["actor"]))).collect();
+    let declared: Vec<String> = stage.rows(0).iter().map(|row| format!("{} {}", row.phase, row.actor)).collect();
     assert_eq!(declared, ["intent agent:scribe", "done agent:scribe"]);
     stage.refused_to_strangers(&["artifacts", &cell, "get", "report"]);
     stage.done(&["artifacts", &cell, "get", "report"]);
@@ -369,7 +376,7 @@ fn each_mutating_command_leaves_intent_and_outcome() {
 
 #[test]
 fn what_only_reads_leaves_no_row() {
-    let mut stage = Stage { lab: Lab::new(), action: "summon" };
+    let mut stage = Stage { lab: Lab::new(), action: Action::Summon };
     stage.lab.leaves_cells();
     let cell = stage.cell();
     let reads: [&[&str]; 12] = [
