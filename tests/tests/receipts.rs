@@ -189,8 +189,8 @@ fn hostile_homes_are_digested_removed_and_never_followed() {
     std::fs::write(home.join("locked/file"), b"locked").expect("written");
     std::fs::create_dir_all(home.join("d/".repeat(40))).expect("made");
     let honest = digest_of(&lab, &cell);
-    std::fs::set_permissions(home.join("locked/file"), std::fs::Permissions::from_mode(0)).expect("set");
-    std::fs::set_permissions(home.join("locked"), std::fs::Permissions::from_mode(0)).expect("set");
+    std::fs::set_permissions(home.join("locked/file"), std::fs::Permissions::from_mode(0o000)).expect("set");
+    std::fs::set_permissions(home.join("locked"), std::fs::Permissions::from_mode(0o000)).expect("set");
     let start = std::time::Instant::now();
     let done = lab.json(&["destroy", &cell]).exits(0).json()["receipt"].clone();
     assert!(start.elapsed().as_secs() < 20, "{:?}", start.elapsed());

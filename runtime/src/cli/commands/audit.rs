@@ -1,10 +1,6 @@
 //! `audit` and `receipt`: what was done, and what proves it.
 
-use std::{
-    io::Read,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{io::Read, path::Path, process::ExitCode};
 
 use super::{local, status, success};
 use crate::{
@@ -107,7 +103,7 @@ fn receipt_lines(document: &SignedReceipt) -> String {
 /// Reads a document that the operator named; `-` is standard input.
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     let failed = |error: std::io::Error| Failure::new(REFUSED, format!("could not read {}: {error}", path.display()));
-    let source: Box<dyn Read> = if path == PathBuf::from("-") {
+    let source: Box<dyn Read> = if path.as_os_str() == "-" {
         Box::new(std::io::stdin().lock())
     } else {
         Box::new(ambient::open_named_file(path, DOCUMENT_MOST_BYTES).map_err(failed)?)
