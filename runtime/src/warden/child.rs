@@ -10,7 +10,7 @@ use crate::{
     },
     cell::{AgentName, ProcessRef},
     jail::{cgroup::Cgroup, liveness},
-    policy::{Enforcer, Policy, Report},
+    policy::{Enforcer, LimitName, Policy, Report, Subject},
 };
 
 use super::{
@@ -65,15 +65,14 @@ impl AgentRun {
     pub fn reported(&mut self, report: Report) {
         self.report = report;
         if self.home.is_some() {
-            let promise = format!("keeps at most {} in its home, and in /shared", self.policy.limits.home);
-            self.report.partial(
-                Enforcer::Warden,
-                promise,
-                "measured every few seconds: it may grow past that for a moment before its agent is ended",
-            );
+            let most = self.policy.limits.home;
+            let promise = format!("keeps at most {most} in its home, and in /shared");
+            let because = "measured every few seconds: it may grow past that for a moment before its agent is ended";
+            self.report.partial(Enforcer::Warden, Subject::limit(LimitName::Home, most), promise, because);
         }
         if self.log.is_some() {
-            self.report.full(Enforcer::Warden, format!("leaves at most {} of log", self.policy.limits.log));
+            let most = self.policy.limits.log;
+            self.report.full(Enforcer::Warden, Subject::limit(LimitName::Log, most), format!("leaves at most {most} of log"));
         }
     }
 
@@ -106,6 +105,8 @@ pub struct Child {
     pub joined: bool,
     /// Whether it was killed, and counted as such.
     pub killed: bool,
+    /// Whether it said what no child says: nothing that it says counts any more.
+    pub distrusted: bool,
     /// The agent's own process, where the child is its reaper.
     pub agent_process: Option<ProcessRef>,
     /// How it is told something, once it is watched.
@@ -119,7 +120,18 @@ pub struct Child {
 impl Child {
     /// A child that was just started.
     pub fn new(spawned: Spawned, runs: Vec<AgentRun>, joined: bool, cgroup: Option<Arc<Cgroup>>) -> Self {
-        Self { spawned, runs, gone: false, joined, killed: false, agent_process: None, writer: None, again: Again::default(), cgroup }
+        Self {
+            spawned,
+            runs,
+            gone: false,
+            joined,
+            killed: false,
+            distrusted: false,
+            agent_process: None,
+            writer: None,
+            again: Again::default(),
+            cgroup,
+        }
     }
 
     /// Whether it still has a run that is not over.
