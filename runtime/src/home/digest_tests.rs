@@ -120,6 +120,19 @@ fn what_the_owner_may_not_read_is_read_all_the_same() {
 }
 
 #[test]
+fn a_file_with_a_name_outside_keeps_its_mode() {
+    let (temp, dir) = ground();
+    let outside = temp.path().join("outside");
+    fs::write(&outside, b"not the cell's alone").expect("written");
+    fs::hard_link(&outside, temp.path().join("home/inside")).expect("linked");
+    fs::set_permissions(&outside, fs::Permissions::from_mode(0o000)).expect("chmod");
+    // Root reads it as it is; for everybody else it is left out, which is said.
+    let may_read = fs::read(&outside).is_ok();
+    assert_eq!(of(&dir).covers == COVERS_ALL, may_read);
+    assert_eq!(fs::metadata(&outside).expect("there").permissions().mode() & 0o777, 0o000);
+}
+
+#[test]
 fn every_bound_is_said_and_none_is_passed() {
     let (temp, dir) = ground();
     let home = temp.path().join("home");

@@ -94,7 +94,7 @@ fn receipt_lines(document: &SignedReceipt) -> String {
         ("gone", format!("{} processes that were known were looked for, and are gone", receipt.processes_verified.len())),
         ("home", format!("sha256 {home}")),
         ("covers", crate::audit::one_line(&receipt.home_digest_covers, 400)),
-        ("root", document.root_id.clone()),
+        ("root", crate::audit::one_line(&document.root_id, 64)),
         ("signed", signed),
     ];
     lines.map(|(name, value)| format!("{name:<10} {value}")).join("\n")
