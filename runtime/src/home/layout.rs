@@ -7,6 +7,7 @@
 //! ├── agents/<name>/            installed definitions
 //! ├── cache/                    compiled components
 //! ├── keys/                     what heads and receipts are signed with
+//! ├── rehearsals/<id>/          throwaway homes, while a rehearsal lasts
 //! └── cells/<cell id>/
 //!     ├── cell.json             the cell's own record
 //!     ├── home/                 the home of the only agent, or of a team:
