@@ -22,7 +22,8 @@ pub use cell_dir::{CellDir, Place};
 pub use create::{CreateError, furnish, variables};
 pub use handle::escape_name;
 pub(crate) use handle::{
-    create_private_file, lock_dir, make_dir, open_dir, open_file, open_or_make_dir, read_file, replace_file, sync_dir,
+    create_private_file, lock_dir, make_dir, modified_at, open_dir, open_file, open_or_make_dir, open_to_append, read_file, replace_file,
+    sync_dir,
 };
 pub use keep::{KeepError, forget_file, keep_file};
 pub use layout::{LayoutError, Root};

@@ -6,12 +6,13 @@
 //! limit. Past its rate an agent's output is dropped, counted and the count written: the warden always reads.
 
 use std::{
+    fs::File,
     io::{self, Write},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
+use cap_std::fs::Dir;
 use chrono::{SecondsFormat, Utc};
 
 use crate::cell::text::push_printable;
@@ -209,7 +210,11 @@ impl Log {
         let line = format!("{at} {stream} {text}\n");
         if self.written + (self.unwritten.len() + line.len()) as u64 > self.most {
             self.flush();
-            self.rotate();
+            if !self.rotate() {
+                // Something is in the way of the older half: what is kept stays as large as it may be.
+                self.dropped += line.len() as u64;
+                return;
+            }
         }
         self.unwritten.push_str(&line);
     }
@@ -226,20 +231,26 @@ impl Log {
         }
     }
 
-    fn rotate(&mut self) {
-        if self.file.take().is_some() && self.dir.rename(&self.name, &self.dir, format!("{}.1", self.name)).is_ok() {
+    /// Makes the log the older half. Returns whether there is room for another one.
+    fn rotate(&mut self) -> bool {
+        if self.written == 0 {
+            return true;
+        }
+        let rotated = self.dir.rename(&self.name, &self.dir, format!("{}.1", self.name)).is_ok();
+        if rotated {
+            self.file = None;
             self.written = 0;
         }
+        rotated
     }
 
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             none => {
-                let mut options = OpenOptions::new();
-                // The directory is the trusted side's alone; still, never write through a link.
-                options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-                let file = self.dir.open_with(&self.name, &options)?;
+                // The directory is the trusted side's alone; still, nothing is written through a link, into a device or a second name, and no
+                // FIFO is waited for.
+                let file = crate::home::open_to_append(&self.dir, &self.name)?;
                 self.written = file.metadata()?.len();
                 none.insert(file)
             }
