@@ -4,7 +4,7 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::cell::CellCommand;
+use super::{cell::CellCommand, commands::ArchiveArgs};
 use crate::{
     cell::{AgentName, BackendKind, Identity, OnExpire, ProjectName, Role, parse_team},
     mail::MessageId,
@@ -207,6 +207,8 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<ArtifactsCommand>,
     },
+    /// Write a cell's homes, and what its members share, into a tar archive
+    Archive(ArchiveArgs),
     /// Give a cell more time
     Extend {
         /// The cell

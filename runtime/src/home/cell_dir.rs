@@ -8,7 +8,8 @@ use std::{
 use cap_std::fs::Dir;
 
 use super::{
-    LayoutError, Removed, Seeded,
+    ArchiveWish, Archived, LayoutError, Removed, Seeded,
+    archive::archive,
     create::furnish,
     handle::{PRIVATE_DIR, make_dir, open_dir, open_or_make_dir, read_file, replace_file},
     remove_tree,
@@ -202,6 +203,16 @@ impl CellDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Removed::default(),
             Err(error) => Removed { remained: vec![format!("{}: {error}", parts.join("/"))], ..Removed::default() },
         }
+    }
+
+    /// Writes an archive of the cell's homes, and of what its members share. Returns what it holds, and what it was written to.
+    ///
+    /// Of a cell in which nothing lives, the caller holds the lease.
+    ///
+    /// # Errors
+    /// It cannot be written. What could not be read is in the result.
+    pub fn archive<W: io::Write>(&self, wish: ArchiveWish, out: W) -> io::Result<(Archived, W)> {
+        archive(&self.dir, &self.path, self.id.as_str(), wish, out)
     }
 
     /// Writes what the cell launches, for its next life: synced, and replaced as a whole. No agent reaches it. The caller holds the cell's

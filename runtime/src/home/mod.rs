@@ -5,19 +5,30 @@
 //! is ever followed. [`ambient`] alone opens paths of the machine by name, on the operator's word.
 
 pub mod ambient;
+mod archive;
 mod cell_dir;
 mod create;
+mod fold;
 mod handle;
 mod keep;
 mod layout;
 mod lease;
 mod measure;
+#[cfg(test)]
+#[path = "../../../tests/src/planted.rs"]
+mod planted;
 mod remove;
 mod seed;
 mod source;
+mod tar;
 #[cfg(test)]
 mod test_ground;
+mod walk;
+#[cfg(test)]
+#[path = "walkers_tests.rs"]
+mod walkers;
 
+pub use archive::{ArchiveWish, Archived, Noted, Notes};
 pub use cell_dir::{CellDir, Place};
 pub use create::{CreateError, furnish, variables};
 pub use handle::escape_name;

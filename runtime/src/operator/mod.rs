@@ -4,6 +4,7 @@
 //! An [`Operator`] is one command's view: the root, the registry, and who gives the command.
 
 mod agents;
+mod archive;
 mod artifacts;
 mod as_member;
 mod audit;
@@ -31,6 +32,7 @@ mod teardown;
 use std::path::Path;
 
 pub use agents::{AgentListed, AgentShown};
+pub use archive::{ArchiveNote, ArchiveOrder, CellArchived};
 pub use artifacts::{ArtifactLine, Destination, Fetched};
 pub use audit::AuditVerdict;
 pub use author::{Checked, ImportGroup, Scaffolded};
