@@ -310,4 +310,45 @@ mod tests {
         log.finish();
         assert_eq!(read(&temp, "scribe.log").lines().count(), 4);
     }
+
+    #[test]
+    fn nothing_is_written_into_what_is_no_log() {
+        use std::os::unix::fs::symlink;
+
+        let plants: [(&str, &dyn Fn(&std::path::Path)); 5] = [
+            ("a FIFO", &|at| rustix::fs::mkfifoat(rustix::fs::CWD, at, rustix::fs::Mode::RWXU).expect("a FIFO")),
+            ("a link", &|at| symlink(at.with_file_name("canary"), at).expect("linked")),
+            ("a dangling link", &|at| symlink(at.with_file_name("elsewhere"), at).expect("linked")),
+            ("a second name", &|at| std::fs::hard_link(at.with_file_name("canary"), at).expect("linked")),
+            ("a directory", &|at| std::fs::create_dir(at).expect("made")),
+        ];
+        for (what, plant) in plants {
+            let (temp, mut log) = log(1 << 20);
+            std::fs::write(temp.path().join("canary"), "egg").expect("written");
+            plant(&temp.path().join("scribe.log"));
+            // Neither waits nor ends the warden: what cannot be kept is counted.
+            log.push(Stream::Out, b"a line\n");
+            assert!(log.dropped > 0 && log.file.is_none(), "{what}");
+            assert_eq!(read(&temp, "canary"), "egg", "{what}");
+            assert!(!temp.path().join("elsewhere").exists());
+        }
+        let (temp, mut log) = log(1 << 20);
+        log.push(Stream::Out, b"a line\n");
+        assert!(log.dropped == 0 && read(&temp, "scribe.log").ends_with("out a line\n"), "the twin");
+    }
+
+    #[test]
+    fn a_log_that_cannot_rotate_stays_bounded() {
+        let (temp, mut log) = log(16 * 1024);
+        std::fs::create_dir_all(temp.path().join("scribe.log.1/full")).expect("made");
+        for _ in 0..50 {
+            log.push(Stream::Out, &[b'x'; 1000]);
+            log.push(Stream::Out, b"\n");
+        }
+        let kept = read(&temp, "scribe.log").len();
+        assert!(kept > 4 * 1024 && kept <= 8 * 1024 && log.dropped > 40_000, "{kept}, {}", log.dropped);
+        std::fs::remove_dir_all(temp.path().join("scribe.log.1")).expect("removed");
+        log.push(Stream::Out, b"again\n");
+        assert!(read(&temp, "scribe.log").contains("again") && read(&temp, "scribe.log.1").len() == kept, "the twin");
+    }
 }
