@@ -5,7 +5,7 @@
 #![allow(dead_code, reason = "compiled into two packages, each of which needs a part of it")]
 
 use std::{
-    ffi::OsStr,
+    ffi::{CString, OsStr},
     fs,
     io::Write,
     mem::MaybeUninit,
@@ -54,7 +54,7 @@ impl Canary {
         for name in ["egg", "nest/egg", "hard"] {
             fs::write(path.join(name), EGG).expect("written");
         }
-        let watch = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC).expect("inotify");
+        let watch = watch();
         let touched = inotify::WatchFlags::ALL_EVENTS;
         // Its other name goes with the home: the number of its names may change.
         let hard = touched - inotify::WatchFlags::ATTRIB;
@@ -74,19 +74,9 @@ impl Canary {
 
     /// What was touched since the last time.
     pub fn touched(&self) -> Vec<String> {
-        let mut buffer = [MaybeUninit::uninit(); 4096];
-        let mut reader = inotify::Reader::new(&self.watch, &mut buffer);
-        let mut touched = Vec::new();
-        loop {
-            match reader.next() {
-                Ok(event) => {
-                    let name = self.names.iter().find(|(at, _)| *at == event.wd()).map_or("?", |(_, name)| name);
-                    touched.push(format!("{name}: {:?} {:?}", event.events(), event.file_name()));
-                }
-                Err(Errno::AGAIN) => return touched,
-                Err(error) => panic!("inotify: {error}"),
-            }
-        }
+        let name = |at| self.names.iter().find(|(there, _)| *there == at).map_or("?", |(_, name)| name);
+        let touched = |(at, what, of)| format!("{}: {what:?} {of:?}", name(at));
+        events(&self.watch).into_iter().map(touched).collect()
     }
 
     /// Asserts that nothing was opened, changed or removed.
@@ -106,6 +96,24 @@ impl Canary {
     }
 }
 
+/// What a watch has seen since the last time: where, what, and of which name there.
+fn events(watch: &OwnedFd) -> Vec<(i32, inotify::ReadFlags, Option<CString>)> {
+    let mut buffer = [MaybeUninit::uninit(); 4096];
+    let mut reader = inotify::Reader::new(watch, &mut buffer);
+    let mut events = Vec::new();
+    loop {
+        match reader.next() {
+            Ok(event) => events.push((event.wd(), event.events(), event.file_name().map(ToOwned::to_owned))),
+            Err(Errno::AGAIN) => return events,
+            Err(error) => panic!("inotify: {error}"),
+        }
+    }
+}
+
+fn watch() -> OwnedFd {
+    inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC).expect("inotify")
+}
+
 /// How many files (all that is no directory) and directories were planted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Planted {
@@ -120,12 +128,13 @@ pub struct Planter {
     top: PathBuf,
     planted: Planted,
     sockets: Vec<UnixListener>,
+    specials: OwnedFd,
 }
 
 impl Planter {
     /// Plants below an empty directory that is there.
     pub fn new(top: &Path) -> Self {
-        Self { top: top.to_owned(), planted: Planted::default(), sockets: Vec::new() }
+        Self { top: top.to_owned(), planted: Planted::default(), sockets: Vec::new(), specials: watch() }
     }
 
     /// What was planted so far.
@@ -227,6 +236,12 @@ impl Planter {
             device("disk", FileType::BlockDevice, 7, 0);
             self.planted.files += 3;
         }
+        inotify::add_watch(&self.specials, &specials, inotify::WatchFlags::OPEN).expect("watched");
+    }
+
+    /// Which of the FIFO, the sockets and the devices were opened since the last time: to open one can wake its driver.
+    pub fn opened_specials(&self) -> Vec<CString> {
+        events(&self.specials).into_iter().filter_map(|(_, _, name)| name).collect()
     }
 
     /// Files of every name that Linux allows and a program trips over, and a directory of the longest one.
@@ -345,4 +360,20 @@ impl Drop for Immutable {
 /// Whether bytes hold a piece.
 pub fn holds(bytes: &[u8], piece: &[u8]) -> bool {
     bytes.windows(piece.len()).any(|window| window == piece)
+}
+
+/// A rollback journal of SQLite that undoes nothing and names a super-journal: whoever opens its database removes that file.
+pub fn super_journal(victim: &Path) -> Vec<u8> {
+    let name = victim.as_os_str().as_bytes();
+    let sum: u32 = name.iter().map(|byte| u32::from(*byte)).sum();
+    let magic = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+    let words = |values: &[u32]| values.iter().flat_map(|value| value.to_be_bytes()).collect::<Vec<u8>>();
+    let mut journal = magic.to_vec();
+    journal.extend(words(&[0, 0, 2, 512, 4096]));
+    journal.resize(512, 0);
+    journal.extend(words(&[u32::MAX]));
+    journal.extend(name);
+    journal.extend(words(&[u32::try_from(name.len()).expect("short"), sum]));
+    journal.extend(magic);
+    journal
 }

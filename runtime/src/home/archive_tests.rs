@@ -15,7 +15,7 @@ use crate::{
     cell::CellId,
     home::{
         CellDir, Root,
-        planted::{Canary, EGG, HUGE_BYTES, Immutable, NAMES, PLAIN, Planter, SECRET, SECRETS, TIMES, holds},
+        planted::{Canary, EGG, HUGE_BYTES, Immutable, NAMES, PLAIN, Planter, SECRET, SECRETS, TIMES, holds, super_journal},
         test_ground::{elsewhere, may_give_away},
     },
 };
@@ -123,6 +123,7 @@ fn an_archive_holds_what_is_allowed_and_names_the_rest() {
     planter.everything(&ground.canary, may_give_away());
     let (archived, bytes) = ground.archive(WISH);
     ground.canary.assert_untouched();
+    assert!(planter.opened_specials().is_empty());
     assert!(!holds(&bytes, EGG) && !holds(&bytes, SECRET));
     let entries = read_back(&bytes);
 
@@ -341,22 +342,6 @@ fn a_database_is_archived_with_its_log_and_never_with_a_journal() {
 
     let (archived, _) = ground.archive(ArchiveWish { live: true, ..WISH });
     assert!(skipped(&archived, "plain/state.db").contains("in use"));
-}
-
-/// The end of a rollback journal that names a super-journal, behind a header of no records: what SQLite needs to remove that file.
-fn super_journal(victim: &std::path::Path) -> Vec<u8> {
-    let name = victim.as_os_str().as_bytes();
-    let sum: u32 = name.iter().map(|byte| u32::from(*byte)).sum();
-    let magic = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
-    let words = |values: &[u32]| values.iter().flat_map(|value| value.to_be_bytes()).collect::<Vec<u8>>();
-    let mut journal = magic.to_vec();
-    journal.extend(words(&[0, 0, 2, 512, 4096]));
-    journal.resize(512, 0);
-    journal.extend(words(&[u32::MAX]));
-    journal.extend(name);
-    journal.extend(words(&[u32::try_from(name.len()).expect("short"), sum]));
-    journal.extend(magic);
-    journal
 }
 
 #[test]

@@ -22,7 +22,7 @@ use super::{
     ArchiveWish, Database, KeepError, Root, SeedError,
     handle::{modified_at, open_dir, open_file, read_file},
     keep_file, measure,
-    planted::{Canary, EGG, HUGE_BYTES, Immutable, PLAIN, Planter, SECRET, SECRETS, holds},
+    planted::{Canary, EGG, HUGE_BYTES, Immutable, PLAIN, Planter, SECRET, SECRETS, holds, super_journal},
     remove_tree, seed,
     test_ground::{elsewhere, may_give_away, with_few},
 };
@@ -86,6 +86,7 @@ fn measuring_counts_what_is_planted_and_opens_no_file() {
     planter.everything(&ground.canary, may_give_away());
     let measured = measure(&ground.home).expect("measured");
     ground.canary.assert_untouched();
+    assert!(planter.opened_specials().is_empty());
     let planted = planter.planted();
     // Directories that their owner shut have two files; root reads them all the same.
     let shut = if rustix::process::geteuid().is_root() { 0 } else { 2 };
@@ -104,6 +105,7 @@ fn seeding_takes_files_alone_and_no_secret() {
     planter.secrets();
     planter.times();
     let seeded = seed(&ground.home, &ground.beside(), &Database::Copy).expect("copied");
+    assert!(planter.opened_specials().is_empty());
     let made = ground.temp.path().join("into");
     let bytes = all_bytes(&made);
     assert!(holds(&bytes, PLAIN) && !holds(&bytes, SECRET));
@@ -150,6 +152,10 @@ fn a_templates_database_is_not_waited_for_and_removes_nothing() {
         seeded.map(|seeded| seeded.files).map_err(|error| error.to_string())
     };
     assert_eq!(beside(&|_, _| {}), Ok(1), "the twin");
+    let journal = |home: &Path, canary: &Canary| {
+        fs::write(home.join("state.db-journal"), super_journal(&canary.path().join("egg"))).expect("written");
+    };
+    assert_eq!(beside(&journal), Err("back up state.db".to_owned()));
     for name in ["state.db-wal", "state.db-journal", "state.db-shm"] {
         let fifo = |home: &Path, _: &Canary| rustix::fs::mkfifoat(CWD, home.join(name), rustix::fs::Mode::RUSR).expect("a FIFO");
         assert_eq!(beside(&fifo), Err(format!("copy {name}")));
@@ -185,6 +191,7 @@ fn keeping_takes_a_named_file_and_nothing_else() {
     assert!(matches!(keep("huge"), Err(KeepError::TooLarge { .. })));
     assert!(matches!(keep("../around/home/plain/file"), Err(KeepError::Path(_))));
     ground.canary.assert_untouched();
+    assert!(planter.opened_specials().is_empty());
     assert_eq!(
         fs::read_dir(ground.temp.path().join("into")).expect("read").count(),
         1,
@@ -200,6 +207,7 @@ fn removing_leaves_nothing_inside_and_everything_outside() {
     let removed = remove_tree(&ground.around, "home");
     ground.canary.assert_untouched();
     let planted = planter.planted();
+    assert!(planter.opened_specials().is_empty());
     assert_eq!((removed.files, removed.dirs, &removed.remained), (planted.files, planted.dirs + 1, &Vec::new()));
     assert_eq!(fs::read_dir(ground.temp.path().join("around")).expect("read").count(), 0);
 }
@@ -241,6 +249,7 @@ fn small_files_are_read_from_files_alone() {
     }
     assert_eq!(read_file(&ground.home, "huge", 1000).expect_err("refused").kind(), std::io::ErrorKind::FileTooLarge);
     ground.canary.assert_untouched();
+    assert!(planter.opened_specials().is_empty());
 }
 
 #[test]

@@ -348,7 +348,8 @@ mod tests {
         let kept = read(&temp, "scribe.log").len();
         assert!(kept > 4 * 1024 && kept <= 8 * 1024 && log.dropped > 40_000, "{kept}, {}", log.dropped);
         std::fs::remove_dir_all(temp.path().join("scribe.log.1")).expect("removed");
-        log.push(Stream::Out, b"again\n");
-        assert!(read(&temp, "scribe.log").contains("again") && read(&temp, "scribe.log.1").len() == kept, "the twin");
+        log.push(Stream::Out, &[b'y'; 1000]);
+        log.push(Stream::Out, b"\n");
+        assert!(read(&temp, "scribe.log").contains("yyy") && read(&temp, "scribe.log.1").len() == kept, "the twin");
     }
 }
