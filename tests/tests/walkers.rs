@@ -61,10 +61,12 @@ fn soon(lab: &Lab, args: &[&str]) -> Outcome {
     outcome
 }
 
-/// What can take a name in place of a file, with how each is made.
-fn impostors(canary: &Canary) -> Vec<(&'static str, Box<dyn Fn(&Path) + '_>)> {
+/// What takes a name in place of a file, and how it is made.
+type Impostor<'c> = (&'static str, Box<dyn Fn(&Path) + 'c>);
+
+fn impostors(canary: &Canary) -> Vec<Impostor<'_>> {
     let egg = canary.path().join("egg");
-    let mut all: Vec<(&'static str, Box<dyn Fn(&Path)>)> = vec![
+    let mut all: Vec<Impostor<'_>> = vec![
         ("a link", Box::new(move |at: &Path| symlink(&egg, at).expect("linked"))),
         ("a dangling link", Box::new(|at: &Path| symlink("nothing/at/all", at).expect("linked"))),
         ("a loop", Box::new(|at: &Path| symlink(at, at).expect("linked"))),

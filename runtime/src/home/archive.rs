@@ -235,6 +235,7 @@ impl<W: Write> Writing<'_, W> {
     }
 
     /// Whether a file has a name outside of what is archived. While agents write, names come and go: one is then taken for such a file, and named.
+    #[allow(clippy::useless_conversion, reason = "the number is a shorter one on other processors")]
     fn has_name_elsewhere(&self, stat: &Stat) -> bool {
         stat.st_nlink > 1 && self.several.get(&id(stat)).is_none_or(|several| several.seen < u64::from(stat.st_nlink))
     }

@@ -126,6 +126,7 @@ pub(crate) fn read_file(parent: impl AsFd, name: impl Arg + Copy, most: u64) -> 
 
 /// When a regular file was last written to, by whatever time its owner gave it; nothing is opened. `None` where there is no such file, or the
 /// time has no form here.
+#[allow(clippy::useless_conversion, reason = "the number is a signed one on other processors")]
 pub(crate) fn modified_at(parent: impl AsFd, name: impl Arg) -> Option<SystemTime> {
     let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
     let since = Duration::from_secs(stat.st_mtime.unsigned_abs());

@@ -315,7 +315,8 @@ mod tests {
     fn nothing_is_written_into_what_is_no_log() {
         use std::os::unix::fs::symlink;
 
-        let plants: [(&str, &dyn Fn(&std::path::Path)); 5] = [
+        type Plant<'p> = &'p dyn Fn(&std::path::Path);
+        let plants: [(&str, Plant<'_>); 5] = [
             ("a FIFO", &|at| rustix::fs::mkfifoat(rustix::fs::CWD, at, rustix::fs::Mode::RWXU).expect("a FIFO")),
             ("a link", &|at| symlink(at.with_file_name("canary"), at).expect("linked")),
             ("a dangling link", &|at| symlink(at.with_file_name("elsewhere"), at).expect("linked")),
