@@ -94,8 +94,8 @@ fn destroy_removes_a_planted_home_and_nothing_outside() {
         let (lab, canary) = lab();
         let cell = closed(&lab, backend);
         let mut planter = plant(&lab.cell_dir(&cell).join("home"), &canary);
-        planter.wide(2_000);
-        planter.deep(2_000);
+        planter.wide(500);
+        planter.deep(700);
         let planted = planter.planted();
         let destroyed = lab.json(&["destroy", &cell]).exits(0).json();
         canary.assert_untouched();

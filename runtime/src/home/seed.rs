@@ -210,13 +210,18 @@ impl Seeding<'_> {
     fn file(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &std::ffi::CStr, mode: Mode) -> Result<(), SeedError> {
         let io_error = |source| SeedError::Io { path: String::new(), source };
         let left = self.bounds.bytes - self.seeded.bytes;
+        let too_large = || SeedError::TooLarge { path: String::new(), most: format!("{} bytes", self.bounds.bytes) };
         let source = open_file_within(from, name).map_err(io_error)?;
+        // A sparse one takes nothing where it is; its copy would take all that it may.
+        if source.metadata().map_err(io_error)?.len() > left {
+            return Err(too_large());
+        }
         let mut copy = create_file(to, name, mode).map_err(io_error)?;
         let copied = copy_bounded(source, &mut copy, left).map_err(io_error)?;
         if self.is_durable() {
             copy.sync_all().map_err(io_error)?;
         }
-        let copied = copied.ok_or(SeedError::TooLarge { path: String::new(), most: format!("{} bytes", self.bounds.bytes) })?;
+        let copied = copied.ok_or_else(too_large)?;
         self.seeded.files += 1;
         self.seeded.bytes += copied;
         Ok(())

@@ -130,7 +130,9 @@ fn seeding_follows_no_link_and_stops_at_what_is_too_large() {
     ground.canary.assert_untouched();
     planter.huge();
     fs::create_dir(ground.temp.path().join("into/again")).expect("made");
-    let refused = seed(&ground.home, &open_dir(&into, "again").expect("opened"), &Database::Copy).expect_err("refused");
+    let again = open_dir(&into, "again").expect("opened");
+    let refused = seed(&ground.home, &again, &Database::Copy).expect_err("refused");
+    assert_eq!(measure(&again).expect("measured").bytes, 0, "nothing of it was copied to find out");
     assert!(matches!(&refused, SeedError::TooLarge { path, most } if path == "huge" && most.ends_with("bytes")), "{refused}");
 }
 
