@@ -125,6 +125,17 @@ fn destroy_of_a_living_cell_removes_what_its_agent_planted() {
 }
 
 #[test]
+fn no_agent_hides_from_its_limit_behind_a_shut_door() {
+    let lab = Lab::new();
+    let script = "mkdir shut; for i in 1 2 3; do head -c 900000 /dev/zero > shut/$i; done; chmod 0 shut \"$HERMES_HOME\"; sleep 1000";
+    let cell = lab.summon(&["scribe", "p", "--home", "1MiB", "--", "sh", "-c", &format!("cd \"$HERMES_HOME\"; {script}")]);
+    lab.wait_for_state(&cell, "failed");
+    let status = lab.run(&["status", &cell]).exits(0).stdout;
+    assert!(status.contains("its home holds more than 1 MiB"), "{status}");
+    lab.run(&["destroy", &cell]).exits(0);
+}
+
+#[test]
 fn what_cannot_be_removed_is_no_success() {
     if !is_root() {
         // An ordinary user can make nothing that it cannot remove: no immutable file, and none of another user.

@@ -28,7 +28,7 @@ use rustix::fs::{FileType, Stat};
 
 use super::{
     fold::Folder,
-    handle::{escape_name, open_file_within},
+    handle::{escape_name, open_file_within, open_own_dir},
     seed::{STATE, is_never_carried},
     tar::{Copied, Kind, TarWriter},
     walk::{Budget, Entry, Next, PATH_MOST_BYTES, Visitor, reason, walk},
@@ -110,7 +110,7 @@ pub(super) fn archive<W: Write>(cell: &Dir, path: &Path, top: &str, wish: Archiv
     let mut budget = Budget::default();
     for part in PARTS {
         let path = [top.as_bytes(), b"/", part.as_bytes()].concat();
-        match super::open_dir(cell, part) {
+        match open_own_dir(cell, part) {
             Ok(dir) => {
                 writing.directory(&path, &rustix::fs::fstat(&dir)?)?;
                 walk(&dir, &path, &mut budget, &mut writing)?;
@@ -164,7 +164,7 @@ fn count_names(cell: &Dir, top: &str) -> HashMap<FileId, Several> {
     let mut counting = Counting(HashMap::new());
     let mut budget = Budget::default();
     for part in PARTS {
-        if let Ok(dir) = super::open_dir(cell, part) {
+        if let Ok(dir) = open_own_dir(cell, part) {
             let path = [top.as_bytes(), b"/", part.as_bytes()].concat();
             let Ok(()) = walk(&dir, &path, &mut budget, &mut counting);
         }

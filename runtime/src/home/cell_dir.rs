@@ -11,7 +11,7 @@ use super::{
     ArchiveWish, Archived, LayoutError, Removed, Seeded,
     archive::archive,
     create::furnish,
-    handle::{PRIVATE_DIR, make_dir, open_dir, open_or_make_dir, read_file, replace_file},
+    handle::{PRIVATE_DIR, make_dir, open_dir, open_or_make_dir, open_own_dir, read_file, replace_file},
     remove_tree,
 };
 use crate::cell::{AgentName, CellId};
@@ -142,7 +142,7 @@ impl CellDir {
     /// # Errors
     /// It is gone, or not a directory.
     pub fn shared(&self) -> io::Result<Dir> {
-        open_dir(&self.dir, SHARED)
+        open_own_dir(&self.dir, SHARED)
     }
 
     /// Returns the path of the cell's HERMES_HOME: the only agent's home, or the directory of a team's.
@@ -184,7 +184,7 @@ impl CellDir {
     pub fn home(&self, place: Place, agent: &AgentName) -> Result<Option<Dir>, LayoutError> {
         let mut dir = self.dir.try_clone().map_err(|source| LayoutError::of(self.path.clone(), source))?;
         for part in place.parts(agent) {
-            dir = match open_dir(&dir, part) {
+            dir = match open_own_dir(&dir, part) {
                 Ok(next) => next,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(LayoutError::of(self.home_path(place, agent), error)),

@@ -30,6 +30,17 @@ pub(crate) fn open_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
     Ok(Dir::from(rustix::fs::openat(parent, name, DIRECTORY, Mode::empty())?))
 }
 
+/// Opens a directory that Lazarus made and an agent writes to. One that the agent shut is opened to its owner again.
+pub(super) fn open_own_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
+    match open_dir(parent, name) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            unlock_dir(parent.as_fd(), name)?;
+            open_dir(parent, name)
+        }
+        opened => opened,
+    }
+}
+
 /// Makes a directory for its owner alone and opens it. Anything that has the name already, a link included, is an error.
 pub(crate) fn make_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
     rustix::fs::mkdirat(parent, name, PRIVATE_DIR)?;

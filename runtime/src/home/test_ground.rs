@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
 /// Set in the namespace, so that the test knows that it is there.
 const INSIDE: &str = "LAZARUS_TEST_NAMESPACE";
 
@@ -47,4 +49,17 @@ pub fn with_few(module: &str, test: &str) -> bool {
 /// Whether uids other than the own one can be given to files: by root of the machine, not of a namespace.
 pub fn may_give_away() -> bool {
     may_mount() && std::env::var_os(INSIDE).is_none()
+}
+
+/// Runs something in a thread without the capabilities that let root pass every permission.
+pub fn without_override<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let mut sets = capabilities(None).expect("read");
+            sets.effective -= CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH | CapabilitySet::FOWNER;
+            set_capabilities(None, sets).expect("dropped");
+            act()
+        });
+        thread.join().expect("the thread ends well")
+    })
 }
