@@ -34,6 +34,7 @@ pub fn main() -> ExitCode {
     // The hidden subcommands come first: they are started often, and by Lazarus alone.
     match args.get(1).and_then(|arg| arg.to_str()) {
         Some(warden::SUBCOMMAND) => warden::main_warden(),
+        Some(warden::REHEARSE_COMMAND) => warden::main_rehearse(),
         Some(process::SUBCOMMAND) => handed_over(&args, process::main_jail),
         Some(wasm::HOST_COMMAND) => handed_over(&args, wasm::main_host),
         Some(wasm::COMPILE_COMMAND) => wasm::main_compile(),

@@ -17,6 +17,7 @@ mod measure;
 #[cfg(test)]
 #[path = "../../../tests/src/planted.rs"]
 mod planted;
+mod rehearsal;
 mod remove;
 mod seed;
 mod source;
@@ -40,6 +41,7 @@ pub use keep::{KeepError, forget_file, keep_file};
 pub use layout::{LayoutError, Root};
 pub use lease::{Held, Lease, LeaseError};
 pub use measure::{Measured, measure};
+pub use rehearsal::{Stage, clear_stale, stage_path};
 pub use remove::{Removed, remove_tree};
 pub use seed::{Database, SeedError, Seeded, seed};
 pub use source::{SourceError, check_mount_source, check_read_source};

@@ -6,7 +6,10 @@
 //!                 compiled code (cache)                                  ┘
 //! ```
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::{Error, Operator};
 use crate::{
@@ -243,7 +246,8 @@ fn source(agent: &AgentName, installed: Option<Installed>, wish: &Wish) -> Resul
 
 /// Where an agent will be: what its environment and its paths depend on.
 pub struct Situation<'a> {
-    root: &'a Root,
+    /// The directory of the cell.
+    cell: PathBuf,
     proposal: &'a Proposal,
     identity: Identity,
     role: Role,
@@ -254,18 +258,23 @@ impl<'a> Situation<'a> {
     /// The situation of an agent that is invited into a living cell.
     pub fn of_guest(root: &'a Root, proposal: &'a Proposal, identity: Identity, role: Role) -> Self {
         let place = if proposal.team { Place::Member } else { Place::Guest };
-        Self { root, proposal, identity, role, place }
+        Self { cell: root.cell_path(&proposal.cell_id), proposal, identity, role, place }
     }
 }
 
 impl Planned {
     /// The plans of a new cell's agents.
     pub(super) fn into_agents(self, root: &Root, proposal: &Proposal) -> Vec<AgentPlan> {
+        self.into_agents_at(&root.cell_path(&proposal.cell_id), proposal)
+    }
+
+    /// The plans of a cell's agents, where its directory is somewhere else.
+    pub(super) fn into_agents_at(self, cell: &Path, proposal: &Proposal) -> Vec<AgentPlan> {
         let place = if proposal.team { Place::Member } else { Place::Only };
         let (bare, stdio) = (self.bare, self.stdio);
         let plan = |decided: Decided| {
             let identity = Identity::Agent(decided.agent.clone());
-            let situation = Situation { root, proposal, identity, role: Role::Executor, place };
+            let situation = Situation { cell: cell.to_owned(), proposal, identity, role: Role::Executor, place };
             situated(decided, &situation, bare, stdio)
         };
         self.decided.into_iter().map(plan).collect()
@@ -291,10 +300,9 @@ impl Planned {
 
 fn situated(decided: Decided, situation: &Situation<'_>, bare: bool, stdio: Stdio) -> AgentPlan {
     let Decided { agent, program, source_sha256, policy, template, tick } = decided;
-    let Situation { root, proposal, identity, role, place } = situation;
-    let cell = root.cell_path(&proposal.cell_id);
+    let Situation { cell, proposal, identity, role, place } = situation;
     let with_home = role.has_home() && !bare;
-    let home = with_home.then(|| place.path(&cell, &agent));
+    let home = with_home.then(|| place.path(cell, &agent));
     let shared = (!bare).then(|| cell.join("shared"));
     let mut env = Vec::new();
     if !bare {

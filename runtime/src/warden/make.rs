@@ -8,6 +8,7 @@ use super::{
     child::{AgentRun, Child, Stage},
     control,
     duty::WardenError,
+    held::Held,
     kept::KeptPlan,
     logs::Log,
     reopen::reopen,
@@ -22,7 +23,7 @@ use crate::{
         cgroup::Cgroup,
         namespaces::{self, NamespaceSupport},
     },
-    policy::Report,
+    policy::{Enforcer, LimitName, Subject},
 };
 
 /// Everything of a cell that is not its children.
@@ -119,21 +120,21 @@ pub fn start(made: &Made, plans: &[AgentPlan], joined: bool) -> Result<Vec<Child
                 let launch = seen_from(&plan.launch, &made.namespaces);
                 let options = process::ProcessOptions { namespaces: made.namespaces.clone(), cgroup: cgroup.clone(), speaks: made.speaks };
                 let spawned = process::spawn(&launch, &options)?;
-                children.push(Child::new(spawned, vec![run_of(&plan.launch, &logs)], joined, cgroup));
+                children.push(Child::new(spawned, vec![run_of(&plan.launch, made.speaks, &logs)], joined, cgroup));
             }
             Program::Compiled { .. } => compiled.push(plan.launch.clone()),
         }
     }
     if !compiled.is_empty() {
         let spawned = wasm::spawn(&compiled, made.root.cache())?;
-        let runs = compiled.iter().map(|launch| run_of(launch, &logs)).collect();
+        let runs = compiled.iter().map(|launch| run_of(launch, made.speaks, &logs)).collect();
         children.push(Child::new(spawned, runs, joined, None));
     }
     Ok(children)
 }
 
 /// Without namespaces of its own, a process sees what its team shares where that is on the machine.
-fn seen_from(launch: &Launch, namespaces: &NamespaceSupport) -> Launch {
+pub fn seen_from(launch: &Launch, namespaces: &NamespaceSupport) -> Launch {
     let mut launch = launch.clone();
     if let (NamespaceSupport::None { .. }, Some(shared)) = (namespaces, &launch.shared) {
         let path = shared.to_string_lossy().into_owned();
@@ -149,18 +150,28 @@ pub const fn lives_by_events(launch: &Launch) -> bool {
     matches!(launch.program, Program::Compiled { form: WasmForm::Agent, .. })
 }
 
-fn run_of(launch: &Launch, logs: &Arc<Dir>) -> AgentRun {
+fn run_of(launch: &Launch, speaks: bool, logs: &Arc<Dir>) -> AgentRun {
+    let mut held = Held::new(&launch.asked(speaks));
+    let limits = &launch.policy.limits;
     let log = match launch.stdio {
-        Stdio::Captured => Some(Log::new(logs.clone(), &launch.agent, launch.policy.limits.log)),
+        Stdio::Captured => {
+            held.own().full(Enforcer::Warden, Subject::limit(LimitName::Log, limits.log), format!("leaves at most {} of log", limits.log));
+            Some(Log::new(logs.clone(), &launch.agent, limits.log))
+        }
         Stdio::Inherited => None,
     };
+    if launch.home.is_some() {
+        let promise = format!("keeps at most {} in its home, and in /shared", limits.home);
+        let because = "measured every few seconds: it may grow past that for a moment before its agent is ended";
+        held.own().partial(Enforcer::Warden, Subject::limit(LimitName::Home, limits.home), promise, because);
+    }
     AgentRun {
         agent: launch.agent.clone(),
         stage: Stage::Starting,
         by_events: lives_by_events(launch),
         program: launch.program.phrase(),
         policy: launch.policy.clone(),
-        report: Report::new(),
+        held,
         log,
         home: launch.home.clone(),
         decided: None,

@@ -26,11 +26,13 @@ pub(super) struct Given<'a> {
     pub cgroup: Option<&'a Cgroup>,
     /// Its reaper's end of the hatch.
     pub hatch: Option<OwnedFd>,
+    /// Whether it is only rehearsed.
+    pub rehearsal: bool,
 }
 
 /// Opens what was granted, adds it to the handoff, and describes it.
 pub(super) fn plan(launch: &Launch, none: NoNamespace<'_>, given: Given<'_>, handoff: &mut Handoff) -> Result<Spec, SpawnError> {
-    let Given { cgroup, hatch } = given;
+    let Given { cgroup, hatch, rehearsal } = given;
     let Program::Command { argv } = &launch.program else {
         return Err(SpawnError::NotACommand);
     };
@@ -62,6 +64,7 @@ pub(super) fn plan(launch: &Launch, none: NoNamespace<'_>, given: Given<'_>, han
         home: launch.home.clone(),
         limits: launch.policy.limits.clone(),
         accept_degraded: launch.policy.accept_degraded,
+        rehearsal,
         processes_of_others: if none.is_some() { processes_of_user() } else { 0 },
         view,
         places,

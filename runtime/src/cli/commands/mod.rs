@@ -117,7 +117,7 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
         Command::Sweep => sweep::sweep(&mut operator, say),
         Command::Explain { subject } => {
             let explained = operator.explain(&subject)?;
-            Ok(say.done(&success(&explained), || explain::explanation(&explained)))
+            Ok(explain::said(&explained, say))
         }
         Command::Agent(command) => agents::run(&mut operator, command, say),
         Command::Audit(AuditCommand::Verify) => {

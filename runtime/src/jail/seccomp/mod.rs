@@ -45,6 +45,8 @@ pub(super) fn apply(profile: Profile, own_namespaces: bool, speaks: bool, report
     }
     .map_err(JailError::Seccomp)?;
     install(&guard()).map_err(JailError::Seccomp)?;
+    // The guard, and one filter a list.
+    let filters = Some(1 + lists.len() as u64);
     for list in lists {
         compile(list).and_then(|program| install(&program)).map_err(JailError::Seccomp)?;
     }
@@ -55,15 +57,18 @@ pub(super) fn apply(profile: Profile, own_namespaces: bool, speaks: bool, report
     report.full(enforcer, Wall::Ipc, "shares no memory and no message queue with other programs");
     match profile {
         Profile::Process => {
-            report.full(Enforcer::Seccomp, Wall::Calls, "makes no dangerous system call (tracing, mounting, namespaces, io_uring, …)");
+            let promise = "makes no dangerous system call (tracing, mounting, namespaces, io_uring, …)";
+            report.full(Enforcer::Seccomp, Wall::Calls, promise).set = filters;
             report.full(Enforcer::Seccomp, Wall::Privileges, "marks no file set-user-id or set-group-id");
         }
         Profile::WasmHost => {
-            report.full(Enforcer::Seccomp, Wall::Calls, "makes only the system calls that a wasm host needs; executes no program");
+            let promise = "makes only the system calls that a wasm host needs; executes no program";
+            report.full(Enforcer::Seccomp, Wall::Calls, promise).set = filters;
             report.full(Enforcer::Seccomp, Wall::Processes, "starts, signals and traces no other process");
         }
         Profile::Compiler => {
-            report.full(Enforcer::Seccomp, Wall::Calls, "makes only the system calls that a compiler needs; opens no file");
+            let promise = "makes only the system calls that a compiler needs; opens no file";
+            report.full(Enforcer::Seccomp, Wall::Calls, promise).set = filters;
         }
     }
     Ok(())
