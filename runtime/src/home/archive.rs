@@ -30,7 +30,7 @@ use super::{
     fold::Folder,
     handle::{escape_name, open_file_within, open_own_dir},
     seed::{STATE, is_never_carried},
-    tar::{Copied, Kind, TarWriter},
+    tar::{Copied, EntryKind, TarWriter},
     walk::{Budget, Entry, Next, PATH_MOST_BYTES, Visitor, reason, walk},
 };
 
@@ -215,7 +215,7 @@ impl<W: Write> Writing<'_, W> {
 
     fn directory(&mut self, path: &[u8], stat: &Stat) -> io::Result<()> {
         self.archived.directories += 1;
-        self.tar.header(path, Kind::Directory, stat.st_mode, stat.st_mtime)
+        self.tar.header(path, EntryKind::Directory, stat.st_mode, stat.st_mtime)
     }
 
     fn link(&mut self, entry: &Entry<'_>) -> io::Result<()> {
@@ -231,7 +231,7 @@ impl<W: Write> Writing<'_, W> {
             return Ok(());
         }
         self.archived.links += 1;
-        self.tar.header(entry.path, Kind::Link(&text), 0o777, entry.stat.st_mtime)
+        self.tar.header(entry.path, EntryKind::Link(&text), 0o777, entry.stat.st_mtime)
     }
 
     /// Whether a file has a name outside of what is archived. While agents write, names come and go: one is then taken for such a file, and named.
@@ -262,7 +262,7 @@ impl<W: Write> Writing<'_, W> {
         }
         if let Some(path) = self.several.get(&id(&stat)).and_then(|several| several.stored.clone()) {
             self.archived.files += 1;
-            return self.tar.header(entry.path, Kind::SameFile(&path), stat.st_mode, stat.st_mtime);
+            return self.tar.header(entry.path, EntryKind::SameFile(&path), stat.st_mode, stat.st_mtime);
         }
         if entry.name.to_bytes() == STATE.as_bytes() {
             return self.database(entry, &stat, file);
@@ -302,7 +302,7 @@ impl<W: Write> Writing<'_, W> {
             self.skip(entry, format!("{size} bytes, with which the archive would hold more than {} bytes", self.wish.most_bytes));
             return Ok(());
         }
-        self.tar.header(entry.path, Kind::File(size), stat.st_mode, stat.st_mtime)?;
+        self.tar.header(entry.path, EntryKind::File(size), stat.st_mode, stat.st_mtime)?;
         let copied = self.tar.content(&file, size)?;
         self.archived.files += 1;
         self.archived.bytes += size;
@@ -320,12 +320,12 @@ impl<W: Write> Writing<'_, W> {
     }
 }
 
-/// Whether a link can be unpacked without leading out of the top directory, by itself or through other links of which this is true.
+/// Returns whether a link can be unpacked without leading out of the top directory, by itself or through other links of which this is true.
 ///
 /// It is relative, and `..` stands at its beginning alone, at most as often as the link is deep. The directory that it begins in is one that was
 /// walked, so that those `..` lead to one that was walked; what follows goes down, through directories or through links that stay inside
 /// themselves. A `..` behind a name would climb from wherever that name leads, and is not allowed.
-fn stays_inside(path: &[u8], text: &[u8]) -> bool {
+pub fn stays_inside(path: &[u8], text: &[u8]) -> bool {
     // The top, directories below it, the link itself.
     let depth = path.split(|byte| *byte == b'/').count().saturating_sub(2);
     if text.is_empty() || text.starts_with(b"/") || text.len() >= PATH_MOST_BYTES {

@@ -29,7 +29,7 @@ mod walk;
 #[path = "walkers_tests.rs"]
 mod walkers;
 
-pub use archive::{ArchiveWish, Archived, Noted, Notes};
+pub use archive::{ArchiveWish, Archived, Noted, Notes, stays_inside};
 pub use cell_dir::{CellDir, Place};
 pub use create::{CreateError, furnish, variables};
 pub use handle::escape_name;
@@ -45,3 +45,4 @@ pub use rehearsal::{Stage, clear_stale, stage_path};
 pub use remove::{Removed, remove_tree};
 pub use seed::{Database, SeedError, Seeded, seed};
 pub use source::{SourceError, check_mount_source, check_read_source};
+pub use tar::{Copied, EntryKind, TarWriter};

@@ -18,7 +18,7 @@ const COPY_BYTES: usize = 64 * 1024;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind<'a> {
+pub enum EntryKind<'a> {
     /// A directory.
     Directory,
     /// A file of so many bytes, which follow.
@@ -31,7 +31,7 @@ pub(super) enum Kind<'a> {
 
 /// What became of a file's bytes while they were written.
 #[derive(Debug)]
-pub(super) enum Copied {
+pub enum Copied {
     /// There were as many as the header says.
     Whole,
     /// There were more, which are left out.
@@ -41,7 +41,7 @@ pub(super) enum Copied {
 }
 
 /// An archive that is being written.
-pub(super) struct TarWriter<W: Write> {
+pub struct TarWriter<W: Write> {
     out: W,
 }
 
@@ -55,12 +55,12 @@ impl<W: Write> TarWriter<W> {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn header(&mut self, path: &[u8], kind: Kind<'_>, mode: u32, seconds: i64) -> io::Result<()> {
+    pub fn header(&mut self, path: &[u8], kind: EntryKind<'_>, mode: u32, seconds: i64) -> io::Result<()> {
         let (entry_type, size, link, slash): (_, _, &[u8], &[u8]) = match kind {
-            Kind::Directory => (EntryType::Directory, 0, b"", b"/"),
-            Kind::File(size) => (EntryType::Regular, size, b"", b""),
-            Kind::Link(text) => (EntryType::Symlink, 0, text, b""),
-            Kind::SameFile(path) => (EntryType::Link, 0, path, b""),
+            EntryKind::Directory => (EntryType::Directory, 0, b"", b"/"),
+            EntryKind::File(size) => (EntryType::Regular, size, b"", b""),
+            EntryKind::Link(text) => (EntryType::Symlink, 0, text, b""),
+            EntryKind::SameFile(path) => (EntryType::Link, 0, path, b""),
         };
         let name = [path, slash].concat();
         let mut header = plain(entry_type, size);
