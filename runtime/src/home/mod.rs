@@ -8,6 +8,7 @@ pub mod ambient;
 mod archive;
 mod cell_dir;
 mod create;
+mod digest;
 mod fold;
 mod handle;
 mod keep;
@@ -32,6 +33,7 @@ mod walkers;
 pub use archive::{ArchiveWish, Archived, Noted, Notes, stays_inside};
 pub use cell_dir::{CellDir, Place};
 pub use create::{CreateError, furnish, variables};
+pub use digest::digest_tree;
 pub use handle::escape_name;
 pub(crate) use handle::{
     create_private_file, lock_dir, make_dir, modified_at, open_dir, open_file, open_or_make_dir, open_to_append, read_file, replace_file,

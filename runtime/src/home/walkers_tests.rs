@@ -19,7 +19,7 @@ use rustix::{
 };
 
 use super::{
-    ArchiveWish, Database, KeepError, Root, SeedError,
+    ArchiveWish, Database, KeepError, Root, SeedError, digest_tree,
     handle::{modified_at, open_dir, open_file, read_file},
     keep_file, measure,
     planted::{Canary, EGG, HUGE_BYTES, Immutable, PLAIN, Planter, SECRET, SECRETS, holds, super_journal},
@@ -114,6 +114,26 @@ fn seeding_takes_files_alone_and_no_secret() {
     assert_eq!(seeded.skipped.len(), 2 + 2 + 2 * SECRETS.len() + if may_give_away() { 3 } else { 0 });
     assert!(fs::read_dir(made.join("specials")).expect("read").next().is_none());
     ground.canary.assert_untouched();
+}
+
+#[test]
+fn a_digest_is_of_what_lies_there_and_of_nothing_outside() {
+    let ground = ground();
+    let mut planter = ground.planter();
+    planter.plain();
+    planter.links(&ground.canary);
+    fs::remove_file(ground.path().join("links/hard")).expect("removed");
+    planter.specials(may_give_away());
+    planter.names();
+    planter.times();
+    let first = digest_tree(&ground.home).expect("digested");
+    assert_eq!(digest_tree(&ground.home).expect("digested"), first);
+    assert!(planter.opened_specials().is_empty());
+    ground.canary.assert_untouched();
+    planter.huge();
+    let started = Instant::now();
+    assert_eq!(digest_tree(&ground.home).expect_err("refused").kind(), std::io::ErrorKind::FileTooLarge);
+    assert!(started.elapsed() < Duration::from_secs(10));
 }
 
 #[test]
@@ -324,6 +344,7 @@ fn a_mount_is_crossed_by_no_walker() {
     let measured = measure(&ground.home);
     let kept = [keep_file(&ground.home, "dir/egg", &into, 100), keep_file(&ground.home, "file", &into, 100)];
     let seeded = seed(&ground.home, &into, &Database::Copy);
+    let digested = digest_tree(&ground.home);
     let removed = remove_tree(&ground.around, "home");
     for point in [&dir, &file] {
         assert!(Command::new("umount").arg(point).status().expect("it runs").success());
@@ -331,7 +352,7 @@ fn a_mount_is_crossed_by_no_walker() {
     ground.canary.assert_untouched();
     assert!(measured.is_ok_and(|measured| (measured.files, measured.dirs, measured.unread) == (1, 1, 1)));
     assert!(kept.iter().all(Result::is_err), "{kept:?}");
-    assert!(seeded.is_err(), "{seeded:?}");
+    assert!(seeded.is_err() && digested.is_err(), "{seeded:?}, {digested:?}");
     assert_eq!(removed.remained.len(), 2, "{removed:?}");
     assert!(remove_tree(&ground.around, "home").is_complete(), "the twin");
 }
