@@ -90,6 +90,9 @@ fn each(
     }
 }
 
+/// One of the lists of ids of a thread.
+type Ids = fn(&Status) -> &Vec<u32>;
+
 /// Users and groups: those of the warden, all four alike, in every thread.
 fn ids(expected: &Expected<'_>, threads: &[Status], checks: &mut Checks<'_>) {
     let show = |ids: &[u32]| match ids {
@@ -100,7 +103,7 @@ fn ids(expected: &Expected<'_>, threads: &[Status], checks: &mut Checks<'_>) {
         checks.unknown("user and groups", "those of the warden", "the warden's own could not be read");
         return;
     };
-    let parts: [(&str, fn(&Status) -> &Vec<u32>); 3] =
+    let parts: [(&str, Ids); 3] =
         [("user", |status| &status.users), ("group", |status| &status.groups), ("supplementary groups", |status| &status.supplementary)];
     for (what, part) in parts {
         let wanted = part(warden);
