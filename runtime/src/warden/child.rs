@@ -91,6 +91,8 @@ pub struct Child {
     pub joined: bool,
     /// Whether it was killed, and counted as such.
     pub killed: bool,
+    /// Whether it said what no child says: nothing that it says counts any more.
+    pub distrusted: bool,
     /// The agent's own process, where the child is its reaper.
     pub agent_process: Option<ProcessRef>,
     /// How it is told something, once it is watched.
@@ -104,7 +106,18 @@ pub struct Child {
 impl Child {
     /// A child that was just started.
     pub fn new(spawned: Spawned, runs: Vec<AgentRun>, joined: bool, cgroup: Option<Arc<Cgroup>>) -> Self {
-        Self { spawned, runs, gone: false, joined, killed: false, agent_process: None, writer: None, again: Again::default(), cgroup }
+        Self {
+            spawned,
+            runs,
+            gone: false,
+            joined,
+            killed: false,
+            distrusted: false,
+            agent_process: None,
+            writer: None,
+            again: Again::default(),
+            cgroup,
+        }
     }
 
     /// Whether it still has a run that is not over.

@@ -16,6 +16,8 @@
 //! It runs no guest code, is one thread (and one parked thread for each process agent), and opens the registry only for a transition, and
 //! while there is mail.
 
+#[doc(hidden)]
+pub mod by_hand;
 mod child;
 mod control;
 mod duty;
@@ -37,7 +39,7 @@ use std::{
     process::ExitCode,
 };
 
-pub use control::{Conversation, ask};
+pub use control::{Conversation, ask, parse_ask};
 pub use duty::{WardenError, watch_over};
 pub use kept::{KeptError, KeptPlan};
 pub use life::{describe, is_well};
