@@ -1,5 +1,6 @@
 //! The command line: parses, calls one use case, prints. Nothing is decided here.
 
+mod agent_args;
 mod args;
 mod cell;
 mod commands;
@@ -13,7 +14,8 @@ use std::{ffi::OsString, io::Write, os::fd::RawFd, path::PathBuf, process::ExitC
 use clap::{CommandFactory, FromArgMatches};
 
 use self::{
-    args::{AgentCommand, Cli, Command},
+    agent_args::AgentCommand,
+    args::{Cli, Command},
     failure::Failure,
     say::Say,
 };

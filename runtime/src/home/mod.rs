@@ -7,6 +7,7 @@
 pub mod ambient;
 mod cell_dir;
 mod create;
+mod digest;
 mod handle;
 mod keep;
 mod layout;
@@ -21,6 +22,7 @@ mod test_ground;
 
 pub use cell_dir::{CellDir, Place};
 pub use create::{CreateError, furnish, variables};
+pub use digest::digest_tree;
 pub use handle::escape_name;
 pub(crate) use handle::{
     create_private_file, lock_dir, make_dir, open_dir, open_file, open_or_make_dir, read_file, replace_file, sync_dir,
