@@ -16,6 +16,7 @@ use crate::{
 use super::{
     life::Again,
     logs::Log,
+    meter::Meter,
     writer::{Told, Writer},
 };
 
@@ -112,6 +113,8 @@ pub struct Child {
     pub writer: Option<Writer>,
     /// The restarts that led to it, and what follows its own end.
     pub again: Again,
+    /// The CPU time of a process agent, where it is counted.
+    pub meter: Option<Meter>,
     // After `spawned`: the group is removed once nobody is in it any more.
     cgroup: Option<Arc<Cgroup>>,
 }
@@ -119,7 +122,20 @@ pub struct Child {
 impl Child {
     /// A child that was just started.
     pub fn new(spawned: Spawned, runs: Vec<AgentRun>, joined: bool, cgroup: Option<Arc<Cgroup>>) -> Self {
-        Self { spawned, runs, gone: false, joined, killed: false, agent_process: None, writer: None, again: Again::default(), cgroup }
+        let budget = runs.first().map(|run| run.policy.limits.cpu);
+        let meter = cgroup.as_ref().zip(budget).and_then(|(cgroup, budget)| Meter::new(cgroup, budget));
+        Self {
+            spawned,
+            runs,
+            gone: false,
+            joined,
+            killed: false,
+            agent_process: None,
+            writer: None,
+            again: Again::default(),
+            meter,
+            cgroup,
+        }
     }
 
     /// Whether it still has a run that is not over.

@@ -298,7 +298,7 @@ impl Duty {
 
     async fn next_step(&mut self) -> Step {
         let deadline = self.life.deadline(Utc::now()).min(self.next_measure);
-        let deadline = self.post_due_at().map_or(deadline, |at| deadline.min(at));
+        let deadline = self.post_due_at().into_iter().chain(self.life.metered_at()).fold(deadline, std::time::Instant::min);
         // What is due comes before what happened: an agent that never stops writing must not outlive its time.
         if std::time::Instant::now() >= deadline {
             return self.due();
@@ -310,6 +310,7 @@ impl Duty {
     }
 
     fn due(&mut self) -> Step {
+        self.life.meter(std::time::Instant::now());
         self.measure_homes();
         self.post.due(std::time::Instant::now());
         let step = self.life.overdue(Utc::now());

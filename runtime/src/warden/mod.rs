@@ -24,6 +24,7 @@ mod life;
 mod logs;
 mod make;
 mod members;
+mod meter;
 mod post;
 mod reopen;
 mod spec;

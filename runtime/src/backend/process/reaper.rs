@@ -31,7 +31,7 @@ use crate::{
     jail::{
         Bind, BindKind, FileRule, Jail, JailError, JailLimits, NewRoot, Profile, Reach, hold_connects, liveness::PidFd, refuse_connects,
     },
-    policy::{Enforcer, Limits, Report},
+    policy::{Enforcer, Limits, Report, format_duration},
 };
 
 /// What the reaper exits with when it could not do its work; an agent's own end is told over the socket instead.
@@ -217,6 +217,7 @@ fn limits(limits: &Limits, held: Held, of_others: u64) -> JailLimits {
     JailLimits {
         open_files: Some(u64::from(limits.open_files.get())),
         cpu: Some(limits.cpu),
+        cpu_counted_together: held.cpu,
         file_size: Some(limits.home.bytes()),
         processes: (!held.processes).then(|| u64::from(limits.processes.get())),
         processes_of_others: of_others,
@@ -231,7 +232,16 @@ fn join_control_groups(spec: &Spec, report: &mut Report) -> Result<(), ReaperErr
         io::Write::write_all(&mut &door, b"0").map_err(ReaperError::ControlGroup)?;
     }
     if spec.held.memory {
-        report.full(Enforcer::Cgroup, format!("uses at most {} of memory", spec.limits.memory));
+        let promise = format!("uses at most {} of memory", spec.limits.memory);
+        if spec.held.swaps {
+            report.partial(Enforcer::Cgroup, promise, "this kernel does not count what is swapped out, and the machine has swap");
+        } else {
+            report.full(Enforcer::Cgroup, promise);
+        }
+    }
+    if spec.held.cpu {
+        // The kernel counts; the warden reads the count, and ends the agent.
+        report.full(Enforcer::Cgroup, format!("uses at most {} of CPU time, all its processes together", format_duration(spec.limits.cpu)));
     }
     if spec.held.processes {
         report.full(Enforcer::Cgroup, format!("runs at most {} processes and threads", spec.limits.processes));
@@ -305,8 +315,10 @@ mod tests {
         let none = limits(&asked, Held::default(), 7);
         assert_eq!((none.processes, none.processes_of_others), (Some(u64::from(asked.processes.get())), 7));
         assert_eq!(none.data, Some(asked.memory.bytes()));
-        let held = limits(&asked, Held { memory: true, processes: true }, 7);
+        assert!(!none.cpu_counted_together);
+        let held = limits(&asked, Held { memory: true, processes: true, cpu: true, swaps: false }, 7);
         assert_eq!((held.processes, held.data), (None, None));
+        assert_eq!((held.cpu, held.cpu_counted_together), (Some(asked.cpu), true), "the second line stays");
     }
 
     #[test]

@@ -4,7 +4,11 @@ use std::{os::fd::RawFd, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{cell::AgentName, policy::Limits};
+use crate::{
+    cell::AgentName,
+    jail::cgroup::{Cgroup, Holds},
+    policy::Limits,
+};
 
 /// What can be done with a granted place; as [`crate::jail::BindKind`], in words that go over the handoff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,5 +68,15 @@ pub(super) struct Spec {
 #[serde(deny_unknown_fields)]
 pub(super) struct Held {
     pub memory: bool,
+    /// Whether memory can be swapped out beyond its limit.
+    pub swaps: bool,
     pub processes: bool,
+    pub cpu: bool,
+}
+
+impl Held {
+    pub fn by(cgroup: &Cgroup) -> Self {
+        let Holds { memory, processes, cpu } = cgroup.holds();
+        Self { memory, swaps: cgroup.swaps(), processes, cpu }
+    }
 }
