@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cell::AgentName,
     jail::cgroup::{Cgroup, Holds},
-    policy::Limits,
+    policy::{Granted, Limits},
 };
 
 /// What can be done with a granted place; as [`crate::jail::BindKind`], in words that go over the handoff.
@@ -26,6 +26,16 @@ pub(super) struct Place {
     pub descriptor: RawFd,
     pub target: PathBuf,
     pub usage: Use,
+    pub granted: Granted,
+}
+
+/// A symbolic link that the agent sees.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Linked {
+    pub path: PathBuf,
+    pub text: PathBuf,
+    pub granted: Granted,
 }
 
 /// What the agent sees of the machine.
@@ -33,11 +43,13 @@ pub(super) struct Place {
 #[serde(rename_all = "lowercase", tag = "kind", deny_unknown_fields)]
 pub(super) enum View {
     /// A root of its own, in namespaces of its own.
-    Own { links: Vec<(PathBuf, PathBuf)>, texts: Vec<(PathBuf, String)> },
+    Own { links: Vec<Linked>, texts: Vec<(PathBuf, String)> },
     /// The machine's root, as far as Landlock lets it.
     Shared {
         /// Why there are no namespaces.
         because: String,
+        /// Links of the machine into what was granted.
+        links: Vec<Linked>,
     },
 }
 
