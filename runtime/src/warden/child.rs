@@ -66,15 +66,24 @@ impl AgentRun {
     pub fn reported(&mut self, report: Report) {
         self.report = report;
         if self.home.is_some() {
-            let most = self.policy.limits.home;
-            let promise = format!("keeps at most {most} in its home, and in /shared");
-            let because = "measured every few seconds: it may grow past that for a moment before its agent is ended";
-            self.report.partial(Enforcer::Warden, Subject::limit(LimitName::Home, most), promise, because);
+            let (bytes, files) = (self.policy.limits.home, self.policy.limits.files);
+            let because = "measured four times a second while it grows, and every 5 s while it is quiet: it may be past that for a moment \
+                           before its agent is ended";
+            let promise = format!("keeps at most {bytes} in its home, and in /shared");
+            self.report.partial(Enforcer::Warden, Subject::limit(LimitName::Home, bytes), promise, because);
+            let promise = format!("keeps at most {files} files and directories in its home, and in /shared");
+            self.report.partial(Enforcer::Warden, Subject::limit(LimitName::Files, files), promise, because);
         }
         if self.log.is_some() {
             let most = self.policy.limits.log;
             self.report.full(Enforcer::Warden, Subject::limit(LimitName::Log, most), format!("leaves at most {most} of log"));
         }
+        let most = self.policy.limits.messages;
+        self.report.full(
+            Enforcer::Warden,
+            Subject::limit(LimitName::Messages, most),
+            format!("has at most {most} messages waiting for it"),
+        );
     }
 
     /// Whether the run is over.

@@ -16,7 +16,7 @@ use std::{
 use chrono::Utc;
 use tokio::sync::mpsc;
 
-use self::{guests::Invitation, homes::MEASURE_EVERY, mail::Keeping, people::Entrance};
+use self::{guests::Invitation, homes::Homes, mail::Keeping, people::Entrance};
 
 use super::{
     child::{AgentRun, Child},
@@ -172,7 +172,7 @@ struct Duty {
     own: ProcessRef,
     /// What `active` became in the registry, until it is written beside the cell as well.
     record: Option<Record>,
-    next_measure: std::time::Instant,
+    homes: Homes,
 }
 
 impl Duty {
@@ -203,7 +203,7 @@ impl Duty {
             entrance: Entrance::default(),
             record: None,
             own,
-            next_measure: std::time::Instant::now() + MEASURE_EVERY,
+            homes: Homes::default(),
         };
         for plan in duty.spec.agents.clone() {
             let agent = &plan.launch.agent;
@@ -297,7 +297,7 @@ impl Duty {
     }
 
     async fn next_step(&mut self) -> Step {
-        let deadline = self.life.deadline(Utc::now()).min(self.next_measure);
+        let deadline = self.life.deadline(Utc::now()).min(self.homes.due_at());
         let deadline = self.post_due_at().into_iter().chain(self.life.metered_at()).fold(deadline, std::time::Instant::min);
         // What is due comes before what happened: an agent that never stops writing must not outlive its time.
         if std::time::Instant::now() >= deadline {

@@ -25,6 +25,7 @@ mod logs;
 mod make;
 mod members;
 mod meter;
+mod pace;
 mod post;
 mod reopen;
 mod spec;
