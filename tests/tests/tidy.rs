@@ -313,7 +313,7 @@ fn imports_point_one_way() {
 #[test]
 fn unsafe_code_is_in_one_place() {
     let mut all = sources("runtime/src");
-    for package in ["tests/src", "tests/tests", "xtask/src", "guest-sdk/src"] {
+    for package in ["tests/src", "tests/tests", "xtask/src", "guest-sdk/src", "fuzz"] {
         all.extend(sources(package));
     }
     exactly("contains unsafe code", &with_any(&all, &["unsafe"]), &UNSAFE);
@@ -351,7 +351,7 @@ fn paths_of_the_machine_are_opened_in_few_places() {
 
 #[test]
 fn nothing_is_left_undone() {
-    for dir in ["runtime", "tests", "xtask", "guest-sdk", "examples"] {
+    for dir in ["runtime", "tests", "xtask", "guest-sdk", "examples", "fuzz"] {
         for file in sources(dir) {
             let program = without_words(&file.text);
             for word in ["todo!", "unimplemented!", "#[ignore", "dbg!"] {
@@ -364,7 +364,7 @@ fn nothing_is_left_undone() {
 #[test]
 fn files_are_short() {
     let mut longer = BTreeMap::new();
-    for dir in ["runtime/src", "tests/src", "xtask/src", "guest-sdk/src"] {
+    for dir in ["runtime/src", "tests/src", "xtask/src", "guest-sdk/src", "fuzz"] {
         for file in sources(dir) {
             let lines = file.text.lines().count();
             if lines > LINES_MOST {
@@ -388,7 +388,7 @@ fn the_runtime_never_unwraps() {
 
 #[test]
 fn every_module_says_what_it_is() {
-    for dir in ["runtime", "tests", "xtask", "guest-sdk", "examples"] {
+    for dir in ["runtime", "tests", "xtask", "guest-sdk", "examples", "fuzz"] {
         for file in sources(dir) {
             assert!(file.text.starts_with("//! "), "{} does not start with `//!`", file.path);
         }

@@ -107,6 +107,22 @@ pub enum FromChild {
     },
 }
 
+impl FromChild {
+    /// The agent that it is about.
+    pub const fn agent(&self) -> &AgentName {
+        match self {
+            Self::Report { agent, .. }
+            | Self::Ready { agent }
+            | Self::Refused { agent, .. }
+            | Self::Ended { agent, .. }
+            | Self::Call { agent, .. }
+            | Self::EventOver { agent, .. }
+            | Self::Idle { agent }
+            | Self::Dropped { agent, .. } => agent,
+        }
+    }
+}
+
 /// Warden → child.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "say")]

@@ -115,6 +115,8 @@ pub struct Child {
     pub joined: bool,
     /// Whether it was killed, and counted as such.
     pub killed: bool,
+    /// Whether it said what no child says: nothing that it says counts any more.
+    pub distrusted: bool,
     /// The agent's own process, where the child is its reaper.
     pub agent_process: Option<ProcessRef>,
     /// How it is told something, once it is watched.
@@ -138,6 +140,7 @@ impl Child {
             gone: false,
             joined,
             killed: false,
+            distrusted: false,
             agent_process: None,
             writer: None,
             again: Again::default(),

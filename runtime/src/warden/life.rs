@@ -169,6 +169,10 @@ impl Life {
 
     fn packet(&mut self, index: usize, packet: Packet) -> Step {
         let child = &mut self.children[index];
+        if child.distrusted {
+            // It was killed for what it said before: what it had said after that already counts for nothing.
+            return Step::Wait;
+        }
         match packet {
             Packet::Output { guest, stream, bytes } => {
                 if let Some(log) = child.runs.get_mut(usize::from(guest)).and_then(|run| run.log.as_mut()) {
@@ -181,16 +185,7 @@ impl Life {
     }
 
     fn said(&mut self, index: usize, said: FromChild) -> Step {
-        let agent = match &said {
-            FromChild::Report { agent, .. }
-            | FromChild::Ready { agent }
-            | FromChild::Refused { agent, .. }
-            | FromChild::Ended { agent, .. }
-            | FromChild::Call { agent, .. }
-            | FromChild::EventOver { agent, .. }
-            | FromChild::Idle { agent }
-            | FromChild::Dropped { agent, .. } => agent.clone(),
-        };
+        let agent = said.agent().clone();
         if self.children[index].run(&agent).is_none() {
             return self.garbled(index);
         }
@@ -199,14 +194,17 @@ impl Life {
             other => other,
         };
         let Some(run) = self.children[index].run(&agent) else { return Step::Wait };
+        let is_starting = matches!(run.stage, Stage::Starting);
         match said {
+            // What is enforced is said before any code of the agent runs; whoever says it later may be that code.
+            FromChild::Report { .. } if !is_starting => return self.garbled(index),
             FromChild::Report { report, .. } => run.reported(report),
+            // Once it was ready, or is over, there is nothing to be ready for.
+            FromChild::Ready { .. } if !is_starting => return self.garbled(index),
             FromChild::Ready { .. } => {
-                if matches!(run.stage, Stage::Starting) {
-                    run.stage = Stage::Running;
-                    if run.by_events {
-                        self.news.push(News::Ready(agent));
-                    }
+                run.stage = Stage::Running;
+                if run.by_events {
+                    self.news.push(News::Ready(agent));
                 }
                 if let Some(at) = self.joining.iter().position(|(joining, _)| *joining == index) {
                     self.joining.remove(at);
@@ -283,6 +281,7 @@ impl Life {
     /// A child said what none says: it is not to be trusted further, nor started again.
     pub fn garbled(&mut self, index: usize) -> Step {
         let child = &mut self.children[index];
+        child.distrusted = true;
         for run in &mut child.runs {
             run.decided.get_or_insert_with(|| End::Limit {
                 limit: "protocol".into(),

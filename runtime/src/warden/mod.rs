@@ -27,6 +27,8 @@ mod members;
 mod meter;
 mod pace;
 mod post;
+#[doc(hidden)]
+pub mod rehearsal;
 mod reopen;
 mod spec;
 mod watch;
@@ -37,7 +39,7 @@ use std::{
     process::ExitCode,
 };
 
-pub use control::{Conversation, ask};
+pub use control::{Conversation, ask, parse_ask};
 pub use duty::{WardenError, watch_over};
 pub use kept::{KeptError, KeptPlan};
 pub use life::{describe, is_well};
