@@ -72,26 +72,46 @@ fn confine(home: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Something to measure, once.
+type Case<'a> = Box<dyn FnMut() -> Result<Duration> + 'a>;
+
+fn timed(run: impl FnOnce() -> Result<()>) -> Result<Duration> {
+    let start = Instant::now();
+    run()?;
+    Ok(start.elapsed())
+}
+
+/// A bare process, until its program is executed.
+fn started() -> Result<Duration> {
+    let mut command = Command::new(TRUE);
+    command.env_clear().stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    let start = Instant::now();
+    let mut child = command.spawn()?;
+    let took = start.elapsed();
+    child.wait()?;
+    Ok(took)
+}
+
 fn measure(directory: &Path, rounds: &str, bwrap: Option<&str>) -> Result<()> {
     let bench = Bench { namespaces: prepare_warden(), home: directory.join("jail-home"), cell: CellId::from_bits(std::process::id()) };
     std::fs::create_dir_all(&bench.home)?;
     let home = bench.home.to_str().ok_or("the path of the home is not text")?;
-    let mut cases: Vec<(&str, Box<dyn FnMut() -> Result<()> + '_>)> = vec![
-        ("bare", Box::new(|| run(Command::new(TRUE)))),
-        ("jail", Box::new(|| bench.agent(true))),
-        ("jail-without-groups", Box::new(|| bench.agent(false))),
-        (START, Box::new(|| run(own(&[START])))),
-        (CONFINE, Box::new(|| run(own(&[CONFINE, home])))),
+    let mut cases: Vec<(&str, Case<'_>)> = vec![
+        ("bare", Box::new(|| timed(|| run(Command::new(TRUE))))),
+        ("jail", Box::new(|| timed(|| bench.agent(true).map(drop)))),
+        ("jail-without-groups", Box::new(|| timed(|| bench.agent(false).map(drop)))),
+        ("bare-started", Box::new(started)),
+        ("jail-started", Box::new(|| bench.agent(true))),
+        (START, Box::new(|| timed(|| run(own(&[START]))))),
+        (CONFINE, Box::new(|| timed(|| run(own(&[CONFINE, home]))))),
     ];
     if let Some(bwrap) = bwrap {
-        cases.push(("bwrap", Box::new(move || run(with(bwrap, &["--unshare-all", "--ro-bind", "/", "/", TRUE])))));
+        cases.push(("bwrap", Box::new(move || timed(|| run(with(bwrap, &["--unshare-all", "--ro-bind", "/", "/", TRUE]))))));
     }
     let mut measured = vec![Vec::new(); cases.len()];
     for round in 0..WARM_UP + rounds.parse::<u32>()? {
         for ((_, case), micros) in cases.iter_mut().zip(&mut measured) {
-            let start = Instant::now();
-            case()?;
-            let took = u64::try_from(start.elapsed().as_micros())?;
+            let took = u64::try_from(case()?.as_micros())?;
             if round >= WARM_UP {
                 micros.push(took);
             }
@@ -125,8 +145,9 @@ struct Bench {
 }
 
 impl Bench {
-    /// One process agent, from nothing to its end, as a warden brings it to life.
-    fn agent(&self, groups: bool) -> Result<()> {
+    /// One process agent, from nothing to its end, as a warden brings it to life. Returns how long it took until its program was executed.
+    fn agent(&self, groups: bool) -> Result<Duration> {
+        let start = Instant::now();
         let policy = Policy::default();
         let agent = "bench".parse()?;
         let cgroup = if groups { Cgroup::create(&self.cell, &agent, &policy.limits).ok().map(Arc::new) } else { None };
@@ -144,16 +165,18 @@ impl Bench {
         };
         let options = ProcessOptions { namespaces: self.namespaces.clone(), cgroup, speaks: true };
         let mut spawned = process::spawn(&launch, &options)?;
+        let mut ready = None;
         let end = loop {
             match receive_message(&spawned.socket, Waiting::Block)? {
                 Received::Message(FromChild::Ended { end, .. }) => break end,
-                Received::Message(FromChild::Report { .. } | FromChild::Ready { .. }) => {}
+                Received::Message(FromChild::Ready { .. }) => ready = Some(start.elapsed()),
+                Received::Message(FromChild::Report { .. }) => {}
                 other => return Err(format!("the agent did not run: {other:?}").into()),
             }
         };
         if spawned.reap(PATIENCE)?.is_none() || end != (End::Exited { code: 0 }) {
             return Err(format!("the agent did not end well: {end:?}").into());
         }
-        Ok(())
+        ready.ok_or_else(|| "the agent did not say that it is ready".into())
     }
 }
