@@ -44,6 +44,7 @@ const AMBIENT: [(&str, &str); 19] = [
     ("runtime/src/jail/cgroup/tree.rs", "control groups: what those around this process offer"),
     ("runtime/src/jail/liveness.rs", "/proc: which processes live"),
     ("runtime/src/jail/namespaces.rs", "/proc/self: the maps of a user namespace"),
+    ("runtime/src/jail/observe/read.rs", "/proc: what a jailed process is like, compared with its report"),
     ("runtime/src/jail/newroot.rs", "the new root, in the mount namespace of a jailed child"),
     ("runtime/src/unchecked.rs", "/proc/self: its own descriptors and threads"),
     ("runtime/src/backend/process/sources.rs", "opens what a policy grants, after home checked it"),

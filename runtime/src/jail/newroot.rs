@@ -26,6 +26,8 @@ const STAGE: &str = "/tmp";
 const ROOT_MOST_BYTES: &str = "4m";
 /// Files and directories of the new root itself: what is mounted has its own.
 const ROOT_MOST_FILES: &str = "4096";
+/// Empty, private directories in memory, for the agent to write to.
+pub const SCRATCH: [&str; 2] = ["/tmp", "/dev/shm"];
 /// Bytes of `/tmp` and of `/dev/shm`, each: they are memory, which on machines without control groups nothing else counts.
 const SCRATCH_MOST_BYTES: &str = "64m";
 /// Files and directories in each: an empty one is a KiB of the kernel's memory, and none of the bytes above.
@@ -106,7 +108,7 @@ impl NewRoot {
         self.binds.sort_by_key(|bind| bind.target.components().count());
         let mut rules = Vec::new();
         // First, since a home or a mount may lie below them.
-        for path in ["/tmp", "/dev/shm"] {
+        for path in SCRATCH {
             rules.push(scratch(&root, Path::new(path), report)?);
         }
         for bind in self.binds {

@@ -63,6 +63,11 @@ pub(super) fn prefix(cell: &CellId) -> String {
     format!("lazarus.{cell}.")
 }
 
+/// The name of an agent's groups.
+pub fn name(cell: &CellId, agent: &AgentName) -> String {
+    format!("{}{agent}", prefix(cell))
+}
+
 impl Cgroup {
     /// Makes the groups of an agent and sets their limits.
     ///
@@ -74,7 +79,7 @@ impl Cgroup {
         for parent in parents() {
             let Some(holds) = parent.holds.beyond(made.holds()) else { continue };
             // One that cannot be used may be followed by another that can: version 1 after version 2.
-            match made.add(&parent, holds, &format!("{}{agent}", prefix(cell)), limits) {
+            match made.add(&parent, holds, &name(cell, agent), limits) {
                 Ok(()) => {}
                 Err(error) => unusable = Some(error),
             }

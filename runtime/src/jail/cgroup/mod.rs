@@ -18,5 +18,5 @@ mod place;
 mod tree;
 
 pub use clear::{clear, leftovers};
-pub use group::{Cgroup, CgroupUnavailable};
+pub use group::{Cgroup, CgroupUnavailable, name};
 pub use place::Holds;
