@@ -132,6 +132,7 @@ fn resource(entry: &Entry) -> Option<Resource> {
             | LimitName::Messages
             | LimitName::Hostcall
             | LimitName::Random
+            | LimitName::Files
             | LimitName::Log
             | LimitName::Ttl
             | LimitName::Timeout => None,
