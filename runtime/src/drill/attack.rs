@@ -88,6 +88,8 @@ pub type Guest = fn(&[String]) -> String;
 pub enum Cell {
     /// The one that all share whose attacks leave their attacker and its neighbours alive.
     Common,
+    /// One that takes part in its cell's talk: it is summoned, and may connect to its cell.
+    Speaking,
     /// One of its own for the attack and one for its twin, with these options of `lazarus run`.
     Own(&'static [&'static str]),
 }
@@ -230,6 +232,44 @@ pub struct Attack {
 }
 
 impl Attack {
+    /// An attack by a process agent, in the cell that all share.
+    #[allow(clippy::too_many_arguments, reason = "a row of a table: its columns, each of a type of its own or named by its place")]
+    pub(super) const fn by_process(
+        class: Class,
+        name: &'static str,
+        what: &'static str,
+        act: Act,
+        attack: &'static [&'static str],
+        twin: &'static [&'static str],
+        dies: &'static [Death],
+        gain: Outcome,
+    ) -> Self {
+        let arena = Arena::Process { act, cell: Cell::Common };
+        Self { name, class, what, arena, attack, twin, dies, gain, promise: None }
+    }
+
+    /// The same in a cell that takes part in its cell's talk.
+    pub(super) const fn speaking(self) -> Self {
+        self.in_cell(Cell::Speaking)
+    }
+
+    const fn in_cell(self, cell: Cell) -> Self {
+        match self.arena {
+            Arena::Process { act, .. } => Self { arena: Arena::Process { act, cell }, ..self },
+            Arena::Driven { .. } | Arena::Component { .. } | Arena::Preview1 { .. } | Arena::Fallen { .. } | Arena::Trusted { .. } => self,
+        }
+    }
+
+    /// The same in a cell of its own, with these options of `lazarus run`; its twin in another.
+    pub(super) const fn alone(self, options: &'static [&'static str]) -> Self {
+        self.in_cell(Cell::Own(options))
+    }
+
+    /// The same, held by the promise with these words.
+    pub(super) const fn promised(self, words: &'static str) -> Self {
+        Self { promise: Some(words), ..self }
+    }
+
     /// Whether a word of `--only` chooses it: its class, its arena, or a beginning of its name.
     pub fn is_chosen_by(&self, word: &str) -> bool {
         self.class.as_str() == word || self.arena.as_str() == word || self.name.starts_with(word)

@@ -91,7 +91,7 @@ pub fn judge(attack: &'static Attack, tried: &Tried, report: &Report) -> Verdict
     let (outcome, how) = if let Some(disturbance) = worst {
         (disturbance.outcome(), disturbance.to_string())
     } else if !twin.is_success() {
-        (Outcome::Broken, format!("its allowed twin failed, so that nothing is proved; the attack: {seen}"))
+        (Outcome::Broken, format!("its allowed twin failed ({twin}), so that nothing is proved; the attack: {seen}"))
     } else if attack.dies.iter().any(|death| seen.is(*death)) {
         (Outcome::Held, seen.to_string())
     } else if seen.is_success() {

@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     Arena, Attack, Disturbance, DrillError, DrillReport, Ground, Seen, Stage, Tried, Verdict,
+    attack::Drive,
     catalogue::chosen,
     error::stage as failed,
     judge, process,
@@ -90,18 +91,17 @@ fn trusted(stage: &Stage, attacks: &[(usize, &'static Attack)], tell: &mut dyn F
 }
 
 /// Drives one attack and its twin, and asks the canaries.
-pub(super) fn driven(
-    stage: &Stage,
-    slot: usize,
-    attack: &'static Attack,
-    drive: fn(&Stage, &[String]) -> io::Result<Seen>,
-    ground: &Ground,
-) -> Tried {
+fn driven(stage: &Stage, slot: usize, attack: &'static Attack, drive: Drive, ground: &Ground) -> Tried {
     let started = Instant::now();
-    let one = |templates: &[&str]| drive(stage, &ground.fill_all(templates)).unwrap_or_else(|error| Seen::untold(&error.to_string()));
-    let twin = one(attack.twin);
-    let seen = one(attack.attack);
+    let (twin, seen) = drive_both(stage, attack, drive, ground);
     let mut disturbed = stage.disturbed(slot, seen.words());
     disturbed.extend(stage.disturbed_by_any());
     Tried { twin, attack: seen, seconds: started.elapsed().as_secs_f64(), disturbed }
+}
+
+/// Drives an attack's twin, then the attack.
+pub(super) fn drive_both(stage: &Stage, attack: &'static Attack, drive: Drive, ground: &Ground) -> (Seen, Seen) {
+    let one = |templates: &[&str]| drive(stage, &ground.fill_all(templates)).unwrap_or_else(|error| Seen::untold(&error.to_string()));
+    let twin = one(attack.twin);
+    (twin, one(attack.attack))
 }

@@ -70,6 +70,9 @@ fn links() {
             ("ok", format!("link:{home}/file:{home}/linked")),
             (if own(&world) { "ENOENT" } else { "EXDEV" }, format!("link:{outside}/canary:{home}/stolen")),
             ("ok", format!("rename:{home}/linked:{home}/renamed")),
+            // Between directories, as git and package managers do: the layer around the agent alone must not forbid it.
+            ("ok", format!("link:{home}/renamed:{home}/workspace/linked")),
+            ("ok", format!("rename:{home}/workspace/linked:{home}/moved")),
             (absent, format!("rename:{home}/renamed:{outside}/escaped")),
             ("ok", format!("symlink:{outside}/canary:{home}/link")),
             (absent, format!("read:{home}/link")),

@@ -1,6 +1,7 @@
 //! In the cell: the hidden subcommand that attacks. Nothing here is trusted by anybody.
 
 use std::{
+    fs::File,
     io::{self, Read, Write},
     os::{fd::OwnedFd, unix::process::ExitStatusExt},
     path::Path,
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::drill::{Arena, Ground, Seen, catalogue, seen::parse};
 
-/// The hidden subcommand: `__drill-attack lead`, what to try on its input; `__drill-attack try NAME ARGUMENT…`; `__drill-attack stand`.
+/// The hidden subcommand: `__drill-attack lead`, what to try on its input or in a file; `__drill-attack try NAME ARGUMENT…`; `__drill-attack stand`.
 pub const SUBCOMMAND: &str = "__drill-attack";
 /// Leads a batch.
 pub(super) const LEAD: &str = "lead";
@@ -24,6 +25,8 @@ pub(super) const LEAD: &str = "lead";
 const TRY: &str = "try";
 /// Does nothing, until its input ends.
 pub const STAND: &str = "stand";
+/// Takes so many MiB of memory, says so, and keeps them until its input ends.
+const HOLD: &str = "hold";
 /// With [`STAND`]: until it is ended.
 pub const FOREVER: &str = "forever";
 
@@ -47,6 +50,8 @@ pub(super) struct Attempt {
     pub slot: usize,
     /// Its name.
     pub name: String,
+    /// The directory that it has for itself.
+    pub place: String,
     /// Whether this is the twin.
     pub twin: bool,
     /// Arguments, filled but for what only the cell knows: `{home}` and `{socket-of-cell}`.
@@ -66,8 +71,10 @@ pub(super) struct Answer {
 pub fn main_attack(args: &[String]) -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
-        [LEAD] => lead(),
+        [LEAD] => lead(io::stdin()),
+        [LEAD, path] => File::open(path).map_or(ExitCode::FAILURE, lead),
         [TRY, name, ..] => attempt(name, &args[2..]),
+        [HOLD, mebibytes] => hold(mebibytes),
         [STAND] => stand(false),
         [STAND, FOREVER] => stand(true),
         _ => {
@@ -90,8 +97,20 @@ fn stand(forever: bool) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-fn lead() -> ExitCode {
-    let Ok(orders) = serde_json::from_reader::<_, Orders>(io::stdin().take(ORDERS_MOST_BYTES)) else {
+fn hold(mebibytes: &str) -> ExitCode {
+    let memory = vec![7_u8; mebibytes.parse::<usize>().unwrap_or(0) << 20];
+    // Touched again, so that no page of it is only promised.
+    let sum: u64 = memory.iter().step_by(1024).map(|byte| u64::from(*byte)).sum();
+    if sum == 0 {
+        return ExitCode::FAILURE;
+    }
+    let code = stand(false);
+    drop(memory);
+    code
+}
+
+fn lead(orders: impl Read) -> ExitCode {
+    let Ok(orders) = serde_json::from_reader::<_, Orders>(orders.take(ORDERS_MOST_BYTES)) else {
         eprintln!("error: these orders are none");
         return ExitCode::from(2);
     };
@@ -100,7 +119,7 @@ fn lead() -> ExitCode {
     ground.set("home", variable("HERMES_HOME"));
     ground.set("socket-of-cell", variable("LAZARUS_SOCKET"));
     for attempt in orders.attempts {
-        let inside = ground.fill(&format!("{{home}}/drill/a{}", attempt.slot));
+        let inside = ground.fill(&attempt.place);
         let started = Instant::now();
         let seen = match furnish(Path::new(&inside)) {
             Ok(()) => start(&attempt, &ground),

@@ -6,12 +6,30 @@
 
 mod attacker;
 mod batch;
+mod calls;
+mod descriptors;
+mod links;
+mod neighbours;
+mod network;
 mod paths;
+mod resources;
+mod summoned;
 
 pub use attacker::{FOREVER, STAND, SUBCOMMAND, main_attack};
 pub(super) use batch::try_all;
 
-use super::Attack;
+use super::{
+    Attack,
+    Death::{self, Errno},
+};
 
 /// Every attack by a process agent.
-pub(super) const TABLES: &[&[Attack]] = &[paths::ATTACKS];
+pub(super) const TABLES: &[&[Attack]] =
+    &[paths::ATTACKS, links::ATTACKS, descriptors::ATTACKS, resources::ATTACKS, network::ATTACKS, neighbours::ATTACKS, calls::ATTACKS];
+
+/// What is not there, or not for it: a mount namespace hides what Landlock alone refuses.
+const HIDDEN: &[Death] = &[Errno(libc::ENOENT), Errno(libc::EACCES)];
+/// Behind a read-only mount; without a mount namespace, behind Landlock.
+const READ_ONLY: &[Death] = &[Errno(libc::EROFS), Errno(libc::EACCES)];
+/// Refused by the filter of system calls.
+const FILTERED: &[Death] = &[Errno(libc::EPERM)];

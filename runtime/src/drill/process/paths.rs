@@ -1,9 +1,11 @@
 //! Files by their names.
 
+use super::{HIDDEN, READ_ONLY};
 use crate::drill::{
-    Act, Arena, Attack, Cell, Class,
+    Act, Attack, Class,
     Death::{self, Errno},
-    Outcome, acts,
+    Outcome::{self, Crash, Escape, Read, Write},
+    acts,
 };
 
 /// A row of this table.
@@ -16,21 +18,82 @@ const fn row(
     dies: &'static [Death],
     gain: Outcome,
 ) -> Attack {
-    let arena = Arena::Process { act, cell: Cell::Common };
-    Attack { name, class: Class::Paths, what, arena, attack, twin, dies, gain, promise: None }
+    Attack::by_process(Class::Paths, name, what, act, attack, twin, dies, gain)
 }
-
-/// What is not there, or not for it: a mount namespace hides what Landlock alone refuses.
-const HIDDEN: &[Death] = &[Errno(libc::ENOENT), Errno(libc::EACCES)];
 
 /// The attacks.
 #[rustfmt::skip]
 pub(super) const ATTACKS: &[Attack] = &[
     row("paths/absolute", "reads a secret outside by its absolute path", acts::read,
-        &["{outside}/secret"], &["{inside}/secret"], HIDDEN, Outcome::Read),
+        &["{outside}/secret"], &["{inside}/secret"], HIDDEN, Read),
     row("paths/dot-dot", "reads a secret outside by climbing out of its home", acts::read,
         &["{inside}/../../../../../../../../../../../../../../../..{outside}/secret"],
-        &["{inside}/../../../../../../../../../../../../../../../..{inside}/secret"], HIDDEN, Outcome::Read),
+        &["{inside}/../../../../../../../../../../../../../../../..{inside}/secret"], HIDDEN, Read),
+    row("paths/slashes", "reads a secret outside by a path with empty parts", acts::read,
+        &["//./{outside}//./secret"], &["//./{inside}//./secret"], HIDDEN, Read),
+    row("paths/trailing-slash", "lists a directory outside, with a slash at the end", acts::list,
+        &["{outside}/"], &["{inside}/"], HIDDEN, Read),
+    row("paths/list-outside", "lists the directory that all secrets are in", acts::list,
+        &["{yard}"], &["{inside}"], HIDDEN, Read),
     row("paths/create-outside", "makes a file in a directory outside", acts::create,
-        &["{outside}/new"], &["{inside}/new"], HIDDEN, Outcome::Write),
+        &["{outside}/new"], &["{inside}/new"], HIDDEN, Write),
+    row("paths/append-outside", "writes into a file outside", acts::append,
+        &["{outside}/file"], &["{inside}/file"], HIDDEN, Write),
+    row("paths/truncate-outside", "empties a file outside", acts::truncate,
+        &["{outside}/file"], &["{inside}/file"], HIDDEN, Write),
+    row("paths/remove-outside", "removes a file outside", acts::remove,
+        &["{outside}/file"], &["{inside}/file"], HIDDEN, Write),
+    row("paths/execute-outside", "executes a program outside", acts::execute,
+        &["{outside}/program"], &["{inside}/program"], HIDDEN, Escape),
+    row("paths/own-root-in-proc", "reads a secret outside through /proc/self/root", acts::read,
+        &["/proc/self/root{outside}/secret"], &["{inside}/secret"], HIDDEN, Read),
+    row("paths/root-of-init", "reads a secret outside through the root of process 1", acts::read,
+        &["/proc/1/root{outside}/secret"], &["{inside}/secret"], HIDDEN, Read),
+    row("paths/root-of-warden", "reads a secret outside through the root of a warden", acts::read,
+        &["/proc/{warden}/root{outside}/secret"], &["{inside}/secret"], HIDDEN, Read),
+    row("paths/directory-of-warden", "lists what a warden holds open", acts::list,
+        &["/proc/{warden}/fd"], &["{inside}/dir"], HIDDEN, Read),
+    row("paths/core-pattern", "has the kernel execute a program for the next core dump", acts::append,
+        &["/proc/sys/kernel/core_pattern"], &["{inside}/file"], &[Errno(libc::EROFS), Errno(libc::EACCES), Errno(libc::ENOENT)], Escape),
+    row("paths/sysrq", "asks the kernel to act as if its keys were pressed", acts::append,
+        &["/proc/sysrq-trigger"], &["{inside}/file"], &[Errno(libc::EROFS), Errno(libc::EACCES), Errno(libc::ENOENT)], Crash),
+    row("paths/kernel-memory", "reads the kernel's memory through /proc/kcore", acts::read,
+        &["/proc/kcore"], &["{inside}/secret"], HIDDEN, Read),
+    row("paths/kernel-files", "lists the kernel's objects below /sys", acts::list,
+        &["/sys/kernel"], &["{inside}/dir"], HIDDEN, Read),
+    row("paths/device-outside", "opens the machine's memory as a device", acts::read,
+        &["/dev/mem"], &["/dev/zero"], HIDDEN, Read),
+    row("paths/password-file", "reads the machine's passwords", acts::read,
+        &["/etc/shadow"], &["{inside}/secret"], HIDDEN, Read),
+    row("paths/control-groups", "makes a control group of its own", acts::create,
+        &["/sys/fs/cgroup/cgroup.procs"], &["{inside}/cgroup.procs"], HIDDEN, Escape),
+    row("paths/device-in-home", "makes a device node in its home", acts::mknod,
+        &["{inside}/node", "device"], &["{inside}/node", "fifo"], &[Errno(libc::EACCES), Errno(libc::EPERM)], Escape),
+    row("paths/fifo-outside", "makes a FIFO in a directory outside", acts::mknod,
+        &["{outside}/node", "fifo"], &["{inside}/node", "fifo"], HIDDEN, Write),
+    row("paths/very-long-name", "makes a file whose name is longer than names may be", acts::make_long,
+        &["{inside}", "256"], &["{inside}", "255"], &[Errno(libc::ENAMETOOLONG)], Crash),
+    row("paths/write-through-read-only", "writes into a file that was granted for reading", acts::append,
+        &["{readonly}/file"], &["{inside}/file"], READ_ONLY, Write),
+    row("paths/truncate-through-read-only", "empties a file that was granted for reading", acts::truncate,
+        &["{readonly}/file"], &["{inside}/file"], READ_ONLY, Write),
+    row("paths/create-in-read-only", "makes a file in a directory that was granted for reading", acts::create,
+        &["{readonly}/new"], &["{inside}/new"], READ_ONLY, Write),
+    row("paths/remove-from-read-only", "removes a file that was granted for reading", acts::remove,
+        &["{readonly}/file"], &["{inside}/file"], READ_ONLY, Write),
+    row("paths/mode-in-read-only", "changes the mode of a file that was granted for reading", acts::chmod,
+        &["{readonly}/file", "666"], &["{inside}/file", "666"], READ_ONLY, Write).promised("sees no file but"),
+    row("paths/time-in-read-only", "changes the times of a file that was granted for reading", acts::set_time,
+        &["{readonly}/file", "0"], &["{inside}/file", "0"], READ_ONLY, Write).promised("sees no file but"),
+    row("paths/attribute-in-read-only", "gives an attribute to a file that was granted for reading", acts::set_xattr,
+        &["{readonly}/file", "user.drill"], &["{inside}/file", "user.drill"], READ_ONLY, Write).promised("sees no file but"),
+    row("paths/mode-outside", "changes the mode of a file outside", acts::chmod,
+        &["{outside}/file", "666"], &["{inside}/file", "666"], HIDDEN, Write).promised("sees no file but"),
+    row("paths/time-outside", "changes the times of a file outside", acts::set_time,
+        &["{outside}/file", "0"], &["{inside}/file", "0"], HIDDEN, Write).promised("sees no file but"),
+    row("paths/set-user-id", "marks a program of its own set-user-id", acts::chmod,
+        &["{inside}/program", "4755"], &["{inside}/program", "0755"], &[Errno(libc::EPERM)], Escape),
+    row("paths/replace-client", "writes into the very program that it was given", acts::append,
+        &["/proc/self/exe"], &["{inside}/file"],
+        &[Errno(libc::EROFS), Errno(libc::EACCES), Errno(libc::ENOENT), Errno(libc::ETXTBSY)], Write),
 ];

@@ -56,6 +56,8 @@ pub(super) struct Commands {
     pub(super) secret: (String, String),
     /// Set when the operator interrupts the drill: what runs is ended then, and nothing more is started.
     pub(super) interrupt: Arc<AtomicBool>,
+    /// Whether they answer with one JSON object, or as people read it.
+    pub(super) json: bool,
 }
 
 impl Commands {
@@ -63,7 +65,7 @@ impl Commands {
         // This very program, also when its file was replaced since it was started.
         let mut command = Command::new("/proc/self/exe");
         std::os::unix::process::CommandExt::arg0(&mut command, "lazarus");
-        command.arg("--root").arg(&self.root).arg("--json").args(args);
+        command.arg("--root").arg(&self.root).args(self.json.then_some("--json")).args(args);
         command.env_clear().env("PATH", "/usr/local/bin:/usr/bin:/bin").env("HOME", &self.work).env(&self.secret.0, &self.secret.1);
         command.current_dir(&self.work);
         command

@@ -1,15 +1,15 @@
 //! Setting the stage, asking its canaries, and clearing it.
 
 use std::{
-    cell::RefCell,
     collections::BTreeMap,
     io,
-    path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
 use cap_std::fs::Dir;
+use rustix::fs::Mode;
 use serde_json::Value;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
     command::{Commands, Told},
     listeners::Listeners,
     place::{Place, token},
-    yard::Plot,
+    yard::{self, Plot},
 };
 use crate::{
     drill::{
@@ -25,7 +25,7 @@ use crate::{
         error::{DrillError, stage},
         process::{FOREVER, STAND, SUBCOMMAND},
     },
-    home::make_dir,
+    home::{ambient, make_dir},
     jail::liveness,
     policy::Report,
 };
@@ -44,7 +44,7 @@ pub struct Stage {
     place: Place,
     commands: Commands,
     parts: Parts,
-    plots: RefCell<BTreeMap<usize, (Plot, Plot)>>,
+    plots: Mutex<BTreeMap<usize, (Plot, Plot)>>,
 }
 
 /// What a stage is made of.
@@ -101,9 +101,9 @@ impl Stage {
         let place = Place::make(temporary).map_err(stage("make its directory"))?;
         let secret = (OPERATOR_VARIABLE.to_owned(), token().map_err(stage("draw a secret"))?);
         let (root, work) = (place.path().join("root"), place.path().join("work"));
-        let commands = Commands { root, work, secret, interrupt: Arc::clone(interrupt) };
+        let commands = Commands { root, work, secret, interrupt: Arc::clone(interrupt), json: true };
         match Parts::make(&place, &commands) {
-            Ok(parts) => Ok(Self { place, commands, parts, plots: RefCell::default() }),
+            Ok(parts) => Ok(Self { place, commands, parts, plots: Mutex::default() }),
             Err(error) => {
                 clear(&place, &Commands { interrupt: Arc::default(), ..commands })?;
                 Err(error)
@@ -124,14 +124,40 @@ impl Stage {
         let name = format!("a{slot}");
         let outside = Plot::furnish(&self.parts.outside, &name, false)?;
         let read_only = Plot::furnish(&self.parts.read_only, &name, true)?;
-        self.plots.borrow_mut().insert(slot, (outside, read_only));
+        self.plots().insert(slot, (outside, read_only));
         let mut ground = self.parts.ground.clone();
         let below = |part: &str| format!("{}/{name}", ground.get(part).unwrap_or_default());
         let (outside, read_only) = (below("yard"), below("ro"));
         ground.set("outside", outside);
         ground.set("readonly", read_only);
-        ground.set("inside", format!("{{home}}/drill/{name}"));
+        ground.set("stray", self.stray(slot));
         Ok(ground)
+    }
+
+    fn plots(&self) -> MutexGuard<'_, BTreeMap<usize, (Plot, Plot)>> {
+        self.plots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A name that nobody else has, for what an attack may leave where all processes can find it.
+    fn stray(&self, slot: usize) -> String {
+        format!("drill-{}-{slot}", &self.parts.mark[..12])
+    }
+
+    /// Leaves a file where every attacker can read it, and none can change it. Returns its path.
+    ///
+    /// # Errors
+    /// It could not be written.
+    pub fn leave(&self, name: &str, content: &[u8]) -> io::Result<String> {
+        yard::write(&self.parts.read_only, name, content, Mode::RUSR)?;
+        Ok(format!("{}/{name}", self.parts.ground.get("ro").unwrap_or_default()))
+    }
+
+    /// Runs as [`Self::lazarus`] does, but for people: without `--json`.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn lazarus_for_people(&self, args: &[&str], within: Duration) -> io::Result<Told> {
+        Commands { json: false, ..self.commands.clone() }.run(args, b"", within)
     }
 
     /// Options of `lazarus run` and `summon` for an attacker's cell.
@@ -154,12 +180,17 @@ impl Stage {
     /// What one attack has disturbed of its own: its secrets in what it wrote, and its files.
     pub fn disturbed(&self, slot: usize, wrote: &str) -> Vec<Disturbance> {
         let mut found = Vec::new();
-        if let Some((outside, read_only)) = self.plots.borrow().get(&slot) {
+        if let Some((outside, read_only)) = self.plots().get(&slot) {
             if wrote.contains(outside.secret()) {
                 found.push(Disturbance::Leaked("a secret file outside".into()));
             }
             found.extend(outside.changed().map(|what| Disturbance::Changed(format!("{what}, outside of every grant,"))));
             found.extend(read_only.changed().map(|what| Disturbance::Changed(format!("{what}, granted for reading,"))));
+        }
+        for shared in ["/tmp", "/var/tmp", "/dev/shm"] {
+            if ambient::is_there(Path::new(shared), &self.stray(slot)) {
+                found.push(Disturbance::Changed(format!("{shared} of the machine")));
+            }
         }
         found.extend(self.leaked(wrote));
         found
@@ -244,6 +275,7 @@ fn clear_left(temporary: &Path) -> Result<(), DrillError> {
             work: place.path().to_owned(),
             secret: (OPERATOR_VARIABLE.to_owned(), String::new()),
             interrupt: Arc::default(),
+            json: true,
         };
         clear(&place, &commands)?;
     }
@@ -266,7 +298,7 @@ fn summon_neighbour(commands: &Commands, ground: &mut Ground) -> Result<(Neighbo
     let rest = ["--on-expire", "destroy", "--", "lazarus", SUBCOMMAND, STAND, FOREVER];
     let told = must(commands, &[&with[..], &rest[..]].concat())?;
     let (cell, home) = (told.text("cell_id"), told.text("hermes_home"));
-    let (dir, _) = crate::home::ambient::open_named_dir(Path::new(&home)).map_err(stage("open the neighbour's home"))?;
+    let (dir, _) = ambient::open_named_dir(Path::new(&home)).map_err(stage("open the neighbour's home"))?;
     let secret = Plot::furnish(&dir, "drill", false).map_err(stage("plant the neighbour's secret"))?;
     let status = must(commands, &["status", &cell])?;
     let number = |value: Option<&Value>| value.and_then(Value::as_u64).map(|pid| pid.to_string()).unwrap_or_default();
