@@ -27,6 +27,7 @@ mod report;
 mod run;
 mod seen;
 mod stage;
+mod trusted;
 
 pub use attack::{Act, Arena, Attack, Cell, Class, Death, Outcome};
 pub use catalogue::{catalogue, chosen};

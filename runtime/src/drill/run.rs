@@ -8,16 +8,16 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
 };
 
 use super::{
-    Arena, Attack, Disturbance, DrillError, DrillReport, Ground, Seen, Stage, Tried, Verdict,
+    Attack, Disturbance, DrillError, DrillReport, Ground, Seen, Stage, Tried, Verdict,
     attack::Drive,
     catalogue::chosen,
     error::stage as failed,
     judge, process,
     report::{Canaries, Machine},
+    trusted,
 };
 
 /// What the operator asks for.
@@ -35,7 +35,7 @@ pub struct Request {
 type Executor = fn(&Stage, &[(usize, &'static Attack)], &mut dyn FnMut(usize, Tried)) -> io::Result<()>;
 
 /// One a kind of arena. Each passes over what is not its own.
-const EXECUTORS: &[Executor] = &[process::try_all, trusted];
+const EXECUTORS: &[Executor] = &[process::try_all, trusted::try_all];
 
 /// Runs a drill. `progress` is told of each verdict.
 ///
@@ -77,26 +77,6 @@ fn on(stage: &Stage, attacks: &[(usize, &'static Attack)], progress: &mut dyn Fn
 fn untried(stage: &Stage, attack: &'static Attack) -> Verdict {
     let never = || Seen::untold("no arena tried it");
     judge(attack, &Tried { twin: never(), attack: never(), seconds: 0.0, disturbed: Vec::<Disturbance>::new() }, stage.report())
-}
-
-/// Attacks on what the trusted side does with what strangers chose.
-fn trusted(stage: &Stage, attacks: &[(usize, &'static Attack)], tell: &mut dyn FnMut(usize, Tried)) -> io::Result<()> {
-    for (slot, attack) in attacks.iter().copied() {
-        if let Arena::Trusted { drive } = attack.arena {
-            let ground = stage.furnish(slot)?;
-            tell(slot, driven(stage, slot, attack, drive, &ground));
-        }
-    }
-    Ok(())
-}
-
-/// Drives one attack and its twin, and asks the canaries.
-fn driven(stage: &Stage, slot: usize, attack: &'static Attack, drive: Drive, ground: &Ground) -> Tried {
-    let started = Instant::now();
-    let (twin, seen) = drive_both(stage, attack, drive, ground);
-    let mut disturbed = stage.disturbed(slot, seen.words());
-    disturbed.extend(stage.disturbed_by_any());
-    Tried { twin, attack: seen, seconds: started.elapsed().as_secs_f64(), disturbed }
 }
 
 /// Drives an attack's twin, then the attack.

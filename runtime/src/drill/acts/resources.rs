@@ -4,7 +4,7 @@ use std::{
     fs, io,
     io::Write,
     process::{Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use super::{at, done, number};
@@ -50,12 +50,18 @@ pub(in crate::drill) fn grow_together(arguments: &[String]) -> io::Result<String
     if all { Ok(String::new()) } else { Err(no_memory()) }
 }
 
-/// `[milliseconds]`: uses the processor for so long.
+/// `[milliseconds]`: uses so much of the processor's time, however long that takes on a busy machine.
 pub(in crate::drill) fn spin(arguments: &[String]) -> io::Result<String> {
-    let (until, started) = (Duration::from_millis(number(arguments, 0)?), Instant::now());
-    let mut steps: u64 = 0;
-    while started.elapsed() < until {
-        steps = std::hint::black_box(steps.wrapping_add(1));
+    use rustix::time::{ClockId, clock_gettime};
+    let most: i64 = number(arguments, 0)?;
+    let used = || {
+        let time = clock_gettime(ClockId::ProcessCPUTime);
+        time.tv_sec * 1000 + time.tv_nsec / 1_000_000
+    };
+    while used() < most {
+        for step in 0..100_000_u64 {
+            std::hint::black_box(step);
+        }
     }
     Ok(String::new())
 }

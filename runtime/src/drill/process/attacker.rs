@@ -27,11 +27,15 @@ const TRY: &str = "try";
 pub const STAND: &str = "stand";
 /// Takes so many MiB of memory, says so, and keeps them until its input ends.
 const HOLD: &str = "hold";
+/// Writes something to its log.
+pub(super) const WRITE: &str = "write";
+/// Lives on.
+pub(super) const LINGER: &str = "linger";
 /// With [`STAND`]: until it is ended.
 pub const FOREVER: &str = "forever";
 
 /// How long one attempt may take, unless its orders say otherwise.
-const TRY_WITHIN: Duration = Duration::from_secs(10);
+const TRY_WITHIN: Duration = Duration::from_secs(60);
 /// Bytes of an attempt's answer.
 const ANSWER_MOST_BYTES: usize = 16 * 1024;
 /// Bytes of a leader's orders.
@@ -75,6 +79,8 @@ pub fn main_attack(args: &[String]) -> ExitCode {
         [LEAD, path] => File::open(path).map_or(ExitCode::FAILURE, lead),
         [TRY, name, ..] => attempt(name, &args[2..]),
         [HOLD, mebibytes] => hold(mebibytes),
+        [WRITE, kind] => code(super::logs::write(kind)),
+        [LINGER, how] => code(super::ends::linger(how)),
         [STAND] => stand(false),
         [STAND, FOREVER] => stand(true),
         _ => {
@@ -82,6 +88,10 @@ pub fn main_attack(args: &[String]) -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+fn code(result: io::Result<()>) -> ExitCode {
+    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Says that it is there, and stays.

@@ -8,7 +8,9 @@ mod attacker;
 mod batch;
 mod calls;
 mod descriptors;
+mod ends;
 mod links;
+mod logs;
 mod neighbours;
 mod network;
 mod paths;
@@ -24,8 +26,11 @@ use super::{
 };
 
 /// Every attack by a process agent.
-pub(super) const TABLES: &[&[Attack]] =
-    &[paths::ATTACKS, links::ATTACKS, descriptors::ATTACKS, resources::ATTACKS, network::ATTACKS, neighbours::ATTACKS, calls::ATTACKS];
+#[rustfmt::skip]
+pub(super) const TABLES: &[&[Attack]] = &[
+    paths::ATTACKS, links::ATTACKS, descriptors::ATTACKS, resources::ATTACKS, network::ATTACKS, neighbours::ATTACKS, calls::ATTACKS,
+    ends::ATTACKS, logs::ATTACKS,
+];
 
 /// What is not there, or not for it: a mount namespace hides what Landlock alone refuses.
 const HIDDEN: &[Death] = &[Errno(libc::ENOENT), Errno(libc::EACCES)];

@@ -36,7 +36,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     row(Memory, "memory/locked", "locks all its memory, so that the machine cannot move it away", acts::call,
         &["mlockall", "7"], &["getpid", "7"], &[Errno(libc::ENOMEM), Errno(libc::EPERM)]),
     row(Cpu, "cpu/spins", "uses the processor past its budget", acts::spin,
-        &["6000"], &["20"], &[Signal(libc::SIGXCPU), Signal(libc::SIGKILL), Limit("cpu")]).alone(&["--cpu=1s"]),
+        &["3000"], &["20"], &[Signal(libc::SIGXCPU), Signal(libc::SIGKILL), Limit("cpu")]).alone(&["--cpu=1s"]),
     row(Cpu, "cpu/never-ends", "sleeps past the time that it was given", acts::sleep,
         &["9000"], &["1"], &[Limit("timeout")]).alone(&["--timeout=2s"]),
     row(Cpu, "cpu/priority", "takes precedence over every other process", acts::call,

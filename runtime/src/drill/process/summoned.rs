@@ -11,10 +11,13 @@ use super::{
     attacker::{LEAD, SUBCOMMAND},
     batch::OPTIONS,
 };
-use crate::drill::stage::{Stage, Told};
+use crate::{
+    drill::stage::{Stage, Told},
+    jail::liveness,
+};
 
 /// How long one command about such a cell may take.
-const COMMAND_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const COMMAND_WITHIN: Duration = Duration::from_secs(30);
 /// How long its agent may take to end by itself.
 const END_WITHIN: Duration = Duration::from_secs(90);
 /// How often its state is asked for.
@@ -72,6 +75,11 @@ impl<'a> Summoned<'a> {
         let lines = told.value("lines").and_then(|lines| lines.as_array().cloned()).unwrap_or_default();
         let text = |line: &Value, key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         Ok(lines.iter().map(|line| Line { stream: text(line, "stream"), text: text(line, "text") }).collect())
+    }
+
+    /// Its processes that live.
+    pub fn alive(&self) -> Vec<u32> {
+        liveness::with_variable("LAZARUS_CELL", &self.id).into_iter().map(|process| process.pid).collect()
     }
 
     /// Closes it: its agent is told, and gets that long.

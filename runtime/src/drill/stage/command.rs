@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -61,6 +61,11 @@ pub(super) struct Commands {
 }
 
 impl Commands {
+    /// The same, in another root.
+    pub(super) fn in_root(&self, root: &Path) -> Self {
+        Self { root: root.to_owned(), ..self.clone() }
+    }
+
     fn command(&self, args: &[&str]) -> Command {
         // This very program, also when its file was replaced since it was started.
         let mut command = Command::new("/proc/self/exe");

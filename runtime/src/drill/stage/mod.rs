@@ -4,6 +4,7 @@
 //! - [`yard`]: for each attack a directory of its own with a secret and files that must stay as they are.
 //! - [`listeners`]: ports and sockets that nobody may reach; [`bystander`]: a process that nobody may touch.
 //! - [`command`]: this very program, as an operator starts it, in the stage's own root.
+//! - [`tamper`]: what attacks on the trusted side need done behind its back.
 //! - [`set`]: how all of it is set, and cleared.
 
 mod bystander;
@@ -11,6 +12,7 @@ mod command;
 mod listeners;
 mod place;
 mod set;
+mod tamper;
 mod yard;
 
 pub use command::Told;

@@ -111,6 +111,14 @@ impl Stage {
         }
     }
 
+    pub(super) const fn place(&self) -> &Place {
+        &self.place
+    }
+
+    pub(super) const fn commands(&self) -> &Commands {
+        &self.commands
+    }
+
     /// What the neighbour's cell was given by this machine's kernel: an attacker's cell is given the same.
     pub const fn report(&self) -> &Report {
         &self.parts.report
