@@ -28,7 +28,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::drill::{Class, Outcome};
+    use crate::drill::{Class, Outcome, ground::NAMES};
 
     #[test]
     fn every_row_says_what_it_must() {
@@ -40,6 +40,12 @@ mod tests {
             let plain = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'/');
             assert!(plain && name.matches('/').count() == 1, "{name}");
             assert!(attack.what.len() > 10 && !attack.what.ends_with('.'), "{name}: {}", attack.what);
+            for template in attack.attack.iter().chain(attack.twin) {
+                // A guest's text is made by its own functions; what stands in braces elsewhere is a name of the ground.
+                let names = template.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
+                let unknown: Vec<_> = names.filter(|name| !NAMES.contains(name)).collect();
+                assert!(unknown.is_empty(), "{name}: {unknown:?} stand for nothing");
+            }
             assert!(!attack.dies.is_empty(), "{name} may not die at all");
             assert!(!matches!(attack.gain, Outcome::Held | Outcome::Broken), "{name}: {}", attack.gain);
             assert_eq!(attack.attack.len(), attack.twin.len(), "{name}: its twin has other arguments");

@@ -9,6 +9,33 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Ground(BTreeMap<String, String>);
 
+/// Every name that templates may use.
+#[cfg(test)]
+pub(super) const NAMES: [&str; 22] = [
+    "abstract",
+    "bystander",
+    "drill",
+    "home",
+    "inside",
+    "neighbour",
+    "neighbour-cell",
+    "neighbour-home",
+    "outside",
+    "readonly",
+    "ro",
+    "root",
+    "rw",
+    "socket",
+    "socket-of-cell",
+    "stage",
+    "stray",
+    "tcp",
+    "udp",
+    "warden",
+    "work",
+    "yard",
+];
+
 impl Ground {
     /// Gives a name a meaning.
     pub fn set(&mut self, name: &str, value: impl Into<String>) {

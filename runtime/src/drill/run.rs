@@ -29,6 +29,8 @@ pub struct Request {
     pub temporary: PathBuf,
     /// Set, by whoever catches the operator's signals, to end the drill early; its stage is cleared then, too.
     pub interrupt: Arc<AtomicBool>,
+    /// Grants attackers what they must not get, so that tests see a drill fail. No build that is released sets it.
+    pub weakened: bool,
 }
 
 /// An arena's executor: tries those of the attacks that are its own, and tells of each.
@@ -43,7 +45,7 @@ const EXECUTORS: &[Executor] = &[process::try_all, trusted::try_all];
 /// The stage could not be set or cleared, or the operator interrupted the drill. What an attack does is never an error.
 pub fn run(request: &Request, progress: &mut dyn FnMut(&Verdict)) -> Result<DrillReport, DrillError> {
     let attacks: Vec<(usize, &'static Attack)> = chosen(&request.only)?.into_iter().enumerate().collect();
-    let stage = Stage::set(&request.temporary, &request.interrupt)?;
+    let stage = Stage::set(request)?;
     let report = on(&stage, &attacks, progress);
     let cleared = stage.clear();
     if request.interrupt.load(Ordering::Relaxed) {

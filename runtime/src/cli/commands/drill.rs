@@ -20,6 +20,9 @@ use crate::{
     operator::{Error, Operator},
 };
 
+/// The variable with which a debug build gives attackers what they must not get, to see that a drill can fail.
+const WEAKENED: &str = "LAZARUS_DRILL_WEAKENED";
+
 /// One attack, as `--list --json` has it.
 #[derive(Serialize)]
 struct Listed {
@@ -96,7 +99,9 @@ pub(super) fn drill(operator: &mut Operator, only: Vec<String>, say: &Say) -> Re
         signal_hook::flag::register(signal, Arc::clone(&interrupt))
             .map_err(|error| Failure::new(INTERNAL, format!("could not catch signals: {error}")))?;
     }
-    let request = Request { only, temporary: ambient::temporary(|name| std::env::var_os(name)), interrupt };
+    // As with fail-points: only where the program is built to be tested.
+    let weakened = cfg!(debug_assertions) && std::env::var_os(WEAKENED).is_some();
+    let request = Request { only, temporary: ambient::temporary(|name| std::env::var_os(name)), interrupt, weakened };
     let total = drill::chosen(&request.only).map_or(0, |chosen| chosen.len());
     let shows = !say.json() && std::io::stderr().is_terminal();
     let mut done = 0;

@@ -20,6 +20,8 @@ use crate::home::{ambient, remove_tree};
 const PREFIX: &str = "lazarus-drill-";
 /// The lock that a living drill holds.
 const LOCK: &str = "lock";
+/// Bytes of a stage's path: what the address of a socket holds (unix(7): 107) but for the longest one below a stage, a cell's control socket.
+const PATH_MOST_BYTES: usize = 107 - "/root/cells/laz-00000000/run/control.sock".len();
 /// Bytes of random tokens: as many as a key, since a guess would be taken for a leak.
 const TOKEN_BYTES: usize = 16;
 
@@ -51,6 +53,10 @@ impl Place {
         let (parent, above) = ambient::open_named_dir(temporary)?;
         let name = format!("{PREFIX}{}", &token()?[..12]);
         let path = above.join(&name);
+        if path.as_os_str().len() > PATH_MOST_BYTES {
+            let why = format!("{} is too long for the addresses of sockets below it; set TMPDIR to a shorter one", above.display());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+        }
         let dir = ambient::make_named_dir(&path)?;
         let lock = lock(&dir)?;
         Ok(Self { parent, name, path, dir, _lock: lock })

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     io,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     drill::{
-        Disturbance, Ground,
+        Disturbance, Ground, Request,
         error::{DrillError, stage},
         process::{FOREVER, STAND, SUBCOMMAND},
     },
@@ -45,6 +45,7 @@ pub struct Stage {
     commands: Commands,
     parts: Parts,
     plots: Mutex<BTreeMap<usize, (Plot, Plot)>>,
+    weakened: bool,
 }
 
 /// What a stage is made of.
@@ -76,6 +77,7 @@ impl Parts {
         for (name, called) in parts {
             ground.set(called, place.path().join(name).to_string_lossy());
         }
+        ground.set("stage", place.path().to_string_lossy());
         let (outside, read_only) = (part("outside")?, part("ro")?);
         for name in ["rw", "work", "sockets"] {
             part(name)?;
@@ -96,14 +98,15 @@ impl Stage {
     ///
     /// # Errors
     /// Whatever cannot be made, and a canary that would not notice.
-    pub fn set(temporary: &Path, interrupt: &Arc<AtomicBool>) -> Result<Self, DrillError> {
+    pub fn set(request: &Request) -> Result<Self, DrillError> {
+        let Request { temporary, interrupt, weakened, .. } = request;
         clear_left(temporary)?;
         let place = Place::make(temporary).map_err(stage("make its directory"))?;
         let secret = (OPERATOR_VARIABLE.to_owned(), token().map_err(stage("draw a secret"))?);
         let (root, work) = (place.path().join("root"), place.path().join("work"));
         let commands = Commands { root, work, secret, interrupt: Arc::clone(interrupt), json: true };
         match Parts::make(&place, &commands) {
-            Ok(parts) => Ok(Self { place, commands, parts, plots: Mutex::default() }),
+            Ok(parts) => Ok(Self { place, commands, parts, plots: Mutex::default(), weakened: *weakened }),
             Err(error) => {
                 clear(&place, &Commands { interrupt: Arc::default(), ..commands })?;
                 Err(error)
@@ -174,7 +177,11 @@ impl Stage {
             let path = self.parts.ground.get(name).unwrap_or_default();
             format!("--mount={path}:{path}:{access}")
         };
-        vec![mount("ro", "ro"), mount("rw", "rw"), format!("--env={MARK}={}", self.parts.mark)]
+        let mut options = vec![mount("ro", "ro"), mount("rw", "rw"), format!("--env={MARK}={}", self.parts.mark)];
+        if self.weakened {
+            options.push(mount("yard", "rw"));
+        }
+        options
     }
 
     /// Runs a command of this very program in the stage's root, with `--json`.

@@ -44,20 +44,18 @@ pub(super) const ATTACKS: &[Attack] = &[
         &["name = \"other\""], &["args = []"], DEFINED, Escape),
     row("supply/wrong-pin", "installs a component that is not the one that was pinned", defined,
         &["sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\""], &["args = []"], DEFINED, Escape),
-    row("supply/component-elsewhere", "names a component that is somewhere else", defined_with_component,
-        &["../../outside/secret"], &["nothing.wat"], DEFINED, Read),
     row("supply/no-component", "names a component that is no WebAssembly", defined_with_component,
         &["agent.toml"], &["nothing.wat"], DEFINED, Escape),
     row("supply/component-changed", "changes a component after it was installed", changed_after,
-        &["component.wasm"], &["nothing"], &[Refused("exit 1")], Escape),
+        &["component.wasm"], &["nothing"], &[Refused("changed since it was added")], Escape),
     row("supply/definition-changed", "changes a definition after it was installed", changed_after,
-        &["agent.toml"], &["nothing"], &[Refused("exit 1")], Escape),
+        &["agent.toml"], &["nothing"], &[Refused("changed since it was added")], Escape),
     row("supply/poisoned-cache", "puts foreign bytes into the place of compiled code", poisoned,
-        &["foreign"], &["untouched"], &[Harmless, Refused("exit")], Escape),
-    row("supply/cut-cache", "cuts compiled code short", poisoned, &["cut"], &["untouched"], &[Harmless, Refused("exit")], Escape),
-    row("supply/open-cache", "lets others write to compiled code", poisoned, &["open"], &["untouched"], &[Refused("exit 1")], Escape),
+        &["foreign"], &["untouched"], &[Harmless, Refused("use the cache")], Escape),
+    row("supply/cut-cache", "cuts compiled code short", poisoned, &["cut"], &["untouched"], &[Harmless, Refused("use the cache")], Escape),
+    row("supply/open-cache", "lets others write to compiled code", poisoned, &["open"], &["untouched"], &[Refused("use the cache")], Escape),
     row("supply/linked-cache", "puts a link into the place of compiled code", poisoned,
-        &["linked"], &["untouched"], &[Harmless, Refused("exit")], Escape),
+        &["linked"], &["untouched"], &[Harmless, Refused("use the cache")], Escape),
     row("supply/template-with-link", "installs a home template with a link to a secret", template,
         &["link", "{outside}/secret"], &["file", "{outside}/secret"], &[Errno(libc::ENOENT)], Read),
 ];
@@ -69,7 +67,7 @@ fn defined(stage: &Stage, arguments: &[String]) -> io::Result<Seen> {
     Ok(seen(&stage.lazarus(&["agent", "add", "--replace", &format!("{supplied}/agent.toml")], b"", COMMAND_WITHIN)?))
 }
 
-/// `[component]`: installs a definition that names this component.
+/// `[component]`: installs a definition that names this component, and runs it.
 fn defined_with_component(stage: &Stage, arguments: &[String]) -> io::Result<Seen> {
     let definition = DEFINITION.replace("nothing.wat", arguments.first().map_or("", String::as_str));
     let supplied = stage.supply(&[("nothing.wat", NOTHING), ("agent.toml", &definition)])?;
