@@ -212,6 +212,16 @@ pub fn watched(fd: OwnedFd, interest: tokio::io::Interest) -> io::Result<AsyncFd
     unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(|error| error.into_parts().1)
 }
 
+/// The version of Landlock that the running kernel has; 0 where it has none.
+pub fn landlock_abi() -> u32 {
+    // From linux/landlock.h.
+    const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
+    let none = std::ptr::null::<libc::c_void>();
+    // SAFETY: with this flag, no pointer and no size, the call reads and writes nothing, and makes nothing: it returns a number.
+    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0_usize, LANDLOCK_CREATE_RULESET_VERSION) };
+    u32::try_from(version).unwrap_or(0)
+}
+
 /// A system call that the kernel holds until somebody else has decided about it: seccomp_unotify(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeldCall {

@@ -19,6 +19,7 @@ use self::{
 };
 use crate::{
     backend::{process, wasm},
+    drill,
     home::ambient,
     operator::Operator,
     warden,
@@ -37,6 +38,10 @@ pub fn main() -> ExitCode {
         Some(process::SUBCOMMAND) => handed_over(&args, process::main_jail),
         Some(wasm::HOST_COMMAND) => handed_over(&args, wasm::main_host),
         Some(wasm::COMPILE_COMMAND) => wasm::main_compile(),
+        Some(drill::SUBCOMMAND) => {
+            let words: Vec<String> = args.iter().skip(2).map(|arg| arg.to_string_lossy().into_owned()).collect();
+            drill::main_attack(&words)
+        }
         _ => operator_main(args),
     }
 }
@@ -84,6 +89,7 @@ fn dispatch(cli: Cli, say: &Say) -> Result<ExitCode, Failure> {
         // An agent in its cell, and a person who is about to join one: neither has a root of their own.
         Command::Cell(command) => return cell::run(command, say),
         Command::Join { token } => return join::run(&token, say),
+        Command::Drill { only, list: true } => return commands::drill_list(&only, say),
         // Whoever writes an agent needs none yet.
         Command::Agent(AgentCommand::New { name, directory }) => return commands::agent_new(&name, directory.as_deref(), say),
         Command::Agent(AgentCommand::Check { file }) => return commands::agent_check(&file, say),

@@ -327,6 +327,13 @@ impl Drop for FreshFile {
     }
 }
 
+/// The machine's directory for temporary files: `TMPDIR`, else `/tmp`. A relative one is none.
+///
+/// Called for the stage of a drill, which makes a directory of its own there.
+pub fn temporary(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
+    variable("TMPDIR").map(PathBuf::from).filter(|path| path.is_absolute()).unwrap_or_else(|| PathBuf::from("/tmp"))
+}
+
 /// Makes a directory that the operator named, and opens it. Its parents are there.
 ///
 /// Called for a crate that is scaffolded (`agent new`).

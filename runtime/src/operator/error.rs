@@ -6,6 +6,7 @@ use crate::{
     agent::{AgentError, ResolveError},
     backend::wasm::{CacheError, CompileError},
     cell::{AgentName, BackendKind, CellId, Identity, NameError, Refusal},
+    drill::DrillError,
     home::{LayoutError, LeaseError, SourceError, ambient::RootError},
     mail::{self, MessageId, TextError},
     registry::RegistryError,
@@ -370,6 +371,9 @@ pub enum Error {
     /// A warden in this process.
     #[error("could not {0}")]
     Warden(#[from] WardenError),
+    /// A drill that says nothing about the walls.
+    #[error("could not {0}")]
+    Drill(#[from] DrillError),
 }
 
 impl From<RegistryError> for Error {
@@ -411,6 +415,7 @@ impl Error {
             | Self::NobodyElse(_)
             | Self::NoMessageForYou { .. }
             | Self::NoSuchArtifact { .. }
+            | Self::Drill(DrillError::NoSuchAttack(_))
             | Self::Mail(
                 RegistryError::NoReceiver { .. }
                 | RegistryError::NoMessage { .. }
@@ -447,6 +452,7 @@ impl Error {
             | Self::Source(_)
             | Self::Agent(_)
             | Self::Resolve(ResolveError::EnvironmentTooLarge | ResolveError::OwnPlace(_) | ResolveError::Mounts(_))
+            | Self::Drill(DrillError::Interrupted)
             | Self::Root(_) => Kind::Refused,
             Self::Contradiction(_)
             | Self::SeveralMembers { .. }
@@ -471,6 +477,7 @@ impl Error {
             | Self::Layout(_)
             | Self::Lease(_)
             | Self::Registry(_)
+            | Self::Drill(DrillError::Stage { .. } | DrillError::Command { .. } | DrillError::Left { .. })
             | Self::Warden(_) => Kind::Internal,
         }
     }

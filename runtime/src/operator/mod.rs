@@ -10,6 +10,7 @@ mod audit;
 mod author;
 mod close;
 mod destroy;
+mod drill;
 mod error;
 mod explain;
 mod extend;

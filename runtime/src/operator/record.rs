@@ -28,6 +28,16 @@ impl Operator {
         self.note(action, Phase::Failed, Some(cell), detail)
     }
 
+    /// Writes down what is about to be done to no cell in particular. Without this row it must not be done.
+    pub(super) fn note_intent_of_none(&mut self, action: Action, detail: &str) -> Result<(), Error> {
+        self.note(action, Phase::Intent, None, detail)
+    }
+
+    /// Writes down what was tried and failed, of no cell in particular.
+    pub(super) fn note_failed_of_none(&mut self, action: Action, detail: &str) -> Result<(), Error> {
+        self.note(action, Phase::Failed, None, detail)
+    }
+
     /// Writes down what was done to something that is no cell.
     pub(super) fn note_done(&mut self, action: Action, detail: &str) -> Result<(), Error> {
         self.note(action, Phase::Done, None, detail)

@@ -2,6 +2,7 @@
 
 mod agents;
 mod artifacts;
+mod drill;
 mod explain;
 mod logs;
 mod mail;
@@ -16,8 +17,11 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-pub(super) use self::agents::{check as agent_check, new as agent_new};
 use self::mailbox::Mailbox;
+pub(super) use self::{
+    agents::{check as agent_check, new as agent_new},
+    drill::list as drill_list,
+};
 use super::{
     args::{AuditCommand, Command},
     failure::{Failure, INTERNAL},
@@ -111,6 +115,7 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
             let resurrected = operator.resurrect(&cell, ttl, accept_degraded)?;
             Ok(resurrect::done(&resurrected, say))
         }
+        Command::Drill { only, .. } => drill::drill(&mut operator, only, say),
         Command::Sweep => sweep::sweep(&mut operator, say),
         Command::Explain { subject } => {
             let explained = operator.explain(&subject)?;

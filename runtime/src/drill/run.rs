@@ -1,0 +1,107 @@
+//! The executor: a stage, the arenas one after the other, the canaries, the verdicts.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use super::{
+    Arena, Attack, Disturbance, DrillError, DrillReport, Ground, Seen, Stage, Tried, Verdict,
+    catalogue::chosen,
+    error::stage as failed,
+    judge, process,
+    report::{Canaries, Machine},
+};
+
+/// What the operator asks for.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Words that choose attacks; all where there is none.
+    pub only: Vec<String>,
+    /// The machine's directory for temporary files.
+    pub temporary: PathBuf,
+    /// Set, by whoever catches the operator's signals, to end the drill early; its stage is cleared then, too.
+    pub interrupt: Arc<AtomicBool>,
+}
+
+/// An arena's executor: tries those of the attacks that are its own, and tells of each.
+type Executor = fn(&Stage, &[(usize, &'static Attack)], &mut dyn FnMut(usize, Tried)) -> io::Result<()>;
+
+/// One a kind of arena. Each passes over what is not its own.
+const EXECUTORS: &[Executor] = &[process::try_all, trusted];
+
+/// Runs a drill. `progress` is told of each verdict.
+///
+/// # Errors
+/// The stage could not be set or cleared, or the operator interrupted the drill. What an attack does is never an error.
+pub fn run(request: &Request, progress: &mut dyn FnMut(&Verdict)) -> Result<DrillReport, DrillError> {
+    let attacks: Vec<(usize, &'static Attack)> = chosen(&request.only)?.into_iter().enumerate().collect();
+    let stage = Stage::set(&request.temporary, &request.interrupt)?;
+    let report = on(&stage, &attacks, progress);
+    let cleared = stage.clear();
+    if request.interrupt.load(Ordering::Relaxed) {
+        return cleared.and(Err(DrillError::Interrupted));
+    }
+    let report = report?;
+    cleared.map(|()| report)
+}
+
+fn on(stage: &Stage, attacks: &[(usize, &'static Attack)], progress: &mut dyn FnMut(&Verdict)) -> Result<DrillReport, DrillError> {
+    let mut verdicts = BTreeMap::new();
+    for executor in EXECUTORS {
+        let mut tell = |slot: usize, tried: Tried| {
+            if let Some((_, attack)) = attacks.get(slot) {
+                let verdict = judge(attack, &tried, stage.report());
+                progress(&verdict);
+                verdicts.insert(slot, verdict);
+            }
+        };
+        executor(stage, attacks, &mut tell).map_err(failed("try its attacks"))?;
+    }
+    let missing = attacks.iter().filter(|(slot, _)| !verdicts.contains_key(slot));
+    let missed: Vec<(usize, Verdict)> = missing.map(|(slot, attack)| (*slot, untried(stage, attack))).collect();
+    verdicts.extend(missed);
+    let verdicts: Vec<Verdict> = verdicts.into_values().collect();
+    let canaries = Canaries::look(stage, &verdicts);
+    Ok(DrillReport { machine: Machine::look(stage.report()), verdicts, canaries })
+}
+
+/// An attack that no arena tried is broken, never passed over.
+fn untried(stage: &Stage, attack: &'static Attack) -> Verdict {
+    let never = || Seen::untold("no arena tried it");
+    judge(attack, &Tried { twin: never(), attack: never(), seconds: 0.0, disturbed: Vec::<Disturbance>::new() }, stage.report())
+}
+
+/// Attacks on what the trusted side does with what strangers chose.
+fn trusted(stage: &Stage, attacks: &[(usize, &'static Attack)], tell: &mut dyn FnMut(usize, Tried)) -> io::Result<()> {
+    for (slot, attack) in attacks.iter().copied() {
+        if let Arena::Trusted { drive } = attack.arena {
+            let ground = stage.furnish(slot)?;
+            tell(slot, driven(stage, slot, attack, drive, &ground));
+        }
+    }
+    Ok(())
+}
+
+/// Drives one attack and its twin, and asks the canaries.
+pub(super) fn driven(
+    stage: &Stage,
+    slot: usize,
+    attack: &'static Attack,
+    drive: fn(&Stage, &[String]) -> io::Result<Seen>,
+    ground: &Ground,
+) -> Tried {
+    let started = Instant::now();
+    let one = |templates: &[&str]| drive(stage, &ground.fill_all(templates)).unwrap_or_else(|error| Seen::untold(&error.to_string()));
+    let twin = one(attack.twin);
+    let seen = one(attack.attack);
+    let mut disturbed = stage.disturbed(slot, seen.words());
+    disturbed.extend(stage.disturbed_by_any());
+    Tried { twin, attack: seen, seconds: started.elapsed().as_secs_f64(), disturbed }
+}

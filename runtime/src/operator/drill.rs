@@ -1,0 +1,42 @@
+//! The drill: the attacks, live, on this machine, on record. It has a root of its own; the operator's cells take no part in it.
+
+use super::{Error, Operator};
+use crate::{
+    audit::Action,
+    drill::{self, DrillReport, Request, Verdict},
+};
+
+impl Operator {
+    /// Runs the attacks that the request chooses. `progress` is told of each verdict.
+    ///
+    /// # Errors
+    /// A word that chooses nothing, a stage that could not be set or cleared, or an interruption. That an attack was not held is no
+    /// error of the drill: the report says so.
+    pub fn drill(&mut self, request: &Request, progress: &mut dyn FnMut(&Verdict)) -> Result<DrillReport, Error> {
+        let total = match drill::chosen(&request.only) {
+            Ok(chosen) => chosen.len(),
+            Err(error) => {
+                self.note_refused_of_none(Action::Drill, &error.to_string())?;
+                return Err(error.into());
+            }
+        };
+        self.note_intent_of_none(Action::Drill, &format!("{total} attacks"))?;
+        match drill::run(request, progress) {
+            Ok(report) => {
+                let canaries = if report.canaries.intact { "canaries intact" } else { "canaries DISTURBED" };
+                let detail =
+                    format!("{} held of {}, {} as reported; {canaries}", report.held(), report.verdicts.len(), report.as_reported());
+                if report.is_well() {
+                    self.note_done(Action::Drill, &detail)?;
+                } else {
+                    self.note_failed_of_none(Action::Drill, &detail)?;
+                }
+                Ok(report)
+            }
+            Err(error) => {
+                self.note_failed_of_none(Action::Drill, &error.to_string())?;
+                Err(error.into())
+            }
+        }
+    }
+}
