@@ -1,9 +1,9 @@
 //! All attacks, and those that the operator chose.
 
-use super::{Attack, DrillError, process};
+use super::{Attack, DrillError, fallen, process, wasm};
 
 /// The tables of every arena.
-const TABLES: &[&[&[Attack]]] = &[process::TABLES];
+const TABLES: &[&[&[Attack]]] = &[process::TABLES, wasm::TABLES, fallen::TABLES];
 
 /// Every attack, in the order of the tables.
 pub fn catalogue() -> impl Iterator<Item = &'static Attack> {

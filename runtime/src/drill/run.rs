@@ -15,8 +15,9 @@ use super::{
     Arena, Attack, Disturbance, DrillError, DrillReport, Ground, Seen, Stage, Tried, Verdict,
     catalogue::chosen,
     error::stage as failed,
-    judge, process,
+    fallen, judge, process,
     report::{Canaries, Machine},
+    wasm,
 };
 
 /// What the operator asks for.
@@ -34,7 +35,7 @@ pub struct Request {
 type Executor = fn(&Stage, &[(usize, &'static Attack)], &mut dyn FnMut(usize, Tried)) -> io::Result<()>;
 
 /// One a kind of arena. Each passes over what is not its own.
-const EXECUTORS: &[Executor] = &[process::try_all, trusted];
+const EXECUTORS: &[Executor] = &[process::try_all, wasm::try_all, fallen::try_all, trusted];
 
 /// Runs a drill. `progress` is told of each verdict.
 ///

@@ -1,24 +1,23 @@
 //! What a host that has fallen tries. Each act returns what it got, or the error of the very call that was refused.
 
-use std::{
-    io,
-    os::fd::{AsFd, AsRawFd},
-    path::Path,
-};
+use std::{io, os::fd::AsFd, path::Path};
 
 use rustix::{
     fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Timespec, Timestamps},
-    mm::{MapFlags, MprotectFlags, ProtFlags},
     net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
     process::{Pid, PidfdFlags, Resource, Rlimit, Signal},
 };
 
-use crate::unchecked;
+use crate::unchecked::{self, CodeMemory};
 
 /// Bytes of a file that are shown: more than any canary has.
 const SHOWN_MOST_BYTES: usize = 512;
 /// Descriptors that are looked for: more than a host with one guest may have.
 const DESCRIPTORS_MOST: i32 = 4096;
+
+/// Times that no file of a drill has.
+const LONG_AGO: Timestamps =
+    Timestamps { last_access: Timespec { tv_sec: 1, tv_nsec: 0 }, last_modification: Timespec { tv_sec: 1, tv_nsec: 0 } };
 
 fn misused<T>() -> io::Result<T> {
     Err(io::Error::other("the catalogue gives this act other arguments than it takes"))
@@ -42,21 +41,14 @@ pub fn file(args: &[String]) -> io::Result<String> {
         "truncate" => open(OFlags::WRONLY | OFlags::TRUNC).map(|_| String::new()).map_err(Into::into),
         "create" => open(OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL).map(|_| String::new()).map_err(Into::into),
         "unnamed" => open(OFlags::WRONLY | OFlags::TMPFILE).map(|_| String::new()).map_err(Into::into),
-        "list" => {
-            let names = rustix::fs::Dir::read_from(open(OFlags::RDONLY | OFlags::DIRECTORY)?)?;
-            Ok(names.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>().join(" "))
-        }
+        "list" => Ok(names(rustix::fs::Dir::read_from(open(OFlags::RDONLY | OFlags::DIRECTORY)?)?)),
         "unlink" => rustix::fs::unlink(path).map(done).map_err(Into::into),
         "mkdir" => rustix::fs::mkdir(path, Mode::RWXU).map(done).map_err(Into::into),
         "mode" => rustix::fs::chmodat(CWD, path, Mode::RWXU, AtFlags::empty()).map(done).map_err(Into::into),
         "own" => rustix::fs::chown(path, None, None).map(done).map_err(Into::into),
         "pipe" => rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::RUSR, 0).map(done).map_err(Into::into),
         "attribute" => rustix::fs::setxattr(path, "user.drill", b"x", rustix::fs::XattrFlags::empty()).map(done).map_err(Into::into),
-        "times" => {
-            let long_ago = Timespec { tv_sec: 1, tv_nsec: 0 };
-            let times = Timestamps { last_access: long_ago, last_modification: long_ago };
-            rustix::fs::utimensat(CWD, path, &times, AtFlags::empty()).map(done).map_err(Into::into)
-        }
+        "times" => rustix::fs::utimensat(CWD, path, &LONG_AGO, AtFlags::empty()).map(done).map_err(Into::into),
         _ => misused(),
     }
 }
@@ -74,6 +66,11 @@ pub fn files(args: &[String]) -> io::Result<String> {
     match call.as_str() {
         "rename" => rustix::fs::rename(from, to)?,
         "link" => rustix::fs::link(from, to)?,
+        // Of what is open; or, where there is another path, of what that leads to.
+        "times" if to.as_os_str().is_empty() => {
+            rustix::fs::futimens(rustix::fs::openat(CWD, from, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?, &LONG_AGO)?;
+        }
+        "times" => rustix::fs::utimensat(CWD, to, &LONG_AGO, AtFlags::empty())?,
         // A link leads wherever it likes; reading through it is what counts.
         "symlink" => {
             rustix::fs::symlink(from, to)?;
@@ -117,12 +114,10 @@ pub fn process(args: &[String]) -> io::Result<String> {
     let number = if own { rustix::process::getpid().as_raw_nonzero().get() } else { pid.parse().unwrap_or(-1) };
     let Some(pid) = Pid::from_raw(number) else { return misused() };
     match what.as_str() {
-        "signal" => unchecked::signal_thread(number, if own { 0 } else { libc::SIGTERM })?,
+        // Without a signal: whether it may.
+        "kill" if own => rustix::process::test_kill_process(pid)?,
         "kill" => rustix::process::kill_process(pid, Signal::TERM)?,
         "handle" => drop(rustix::process::pidfd_open(pid, PidfdFlags::empty())?),
-        "environment" => return file(&["read".to_owned(), format!("/proc/{number}/environ")]),
-        "memory" => return file(&["read".to_owned(), format!("/proc/{number}/mem")]),
-        "files" => return file(&["list".to_owned(), format!("/proc/{number}/fd")]),
         _ => return misused(),
     }
     Ok(String::new())
@@ -134,18 +129,17 @@ pub fn call(args: &[String]) -> io::Result<String> {
     unchecked::attempt_call(what).map(|_| String::new())
 }
 
-/// `what`: memory that is both written and executed, one after the other or at once. The twin's is only written.
+/// `what`: memory for code of its own. The twin's is for data.
 pub fn code(args: &[String]) -> io::Result<String> {
-    const PAGE_BYTES: usize = 4096;
     let [what] = args else { return misused() };
-    let (first, then) = match what.as_str() {
-        "write" => (ProtFlags::READ | ProtFlags::WRITE, MprotectFlags::READ),
-        "at-once" => (ProtFlags::WRITE | ProtFlags::EXEC, MprotectFlags::READ),
-        "map" => (ProtFlags::READ | ProtFlags::EXEC, MprotectFlags::READ),
-        "later" => (ProtFlags::READ | ProtFlags::WRITE, MprotectFlags::READ | MprotectFlags::EXEC),
+    let memory = match what.as_str() {
+        "data" => CodeMemory::Data,
+        "at-once" => CodeMemory::AtOnce,
+        "mapped" => CodeMemory::Mapped,
+        "later" => CodeMemory::Later,
         _ => return misused(),
     };
-    unchecked::attempt_mapping(PAGE_BYTES, first, MapFlags::PRIVATE, then).map(|()| String::new())
+    unchecked::attempt_code_memory(memory).map(|()| String::new())
 }
 
 /// `what`: takes back what the jail took. The twin only looks.
@@ -165,31 +159,39 @@ pub fn loosen(args: &[String]) -> io::Result<String> {
     Ok(String::new())
 }
 
-/// `first`: looks, from this number on, for a descriptor of a file or a directory that is not the host's own business: what it finds it reads.
+/// `which`: its `own` standard input is there; `foreign` ones are files and directories that are not what it was given, read as far as they let it.
 pub fn descriptors(args: &[String]) -> io::Result<String> {
-    let [home] = args else { return misused() };
-    let known = rustix::fs::stat(home.as_str()).ok().map(|stat| (stat.st_dev, stat.st_ino));
+    let [which] = args else { return misused() };
+    if which == "own" {
+        return unchecked::any_descriptor(0).map(|_| String::new());
+    }
     let mut found = Vec::new();
     for number in 0..DESCRIPTORS_MOST {
         let Ok(descriptor) = unchecked::any_descriptor(number) else { continue };
-        let stat = rustix::fs::fstat(&descriptor)?;
-        let kind = FileType::from_raw_mode(stat.st_mode);
-        if kind == FileType::Directory && known != Some((stat.st_dev, stat.st_ino)) {
-            found.push(format!("directory {number}: {}", look_around(&descriptor).unwrap_or_default()));
-        }
-        if kind == FileType::RegularFile {
-            found.push(format!("file {number}: {}", read(&descriptor).unwrap_or_default()));
-        }
-        // Borrowed from whoever owns it: not closed here.
-        let _ = descriptor.as_raw_fd();
+        let got = match FileType::from_raw_mode(rustix::fs::fstat(&descriptor)?.st_mode) {
+            // What it was given to see is a directory: what lies above that is not.
+            FileType::Directory => above(&descriptor),
+            // What begins like that is the program that it runs.
+            FileType::RegularFile => read(&descriptor).and_then(|got| if got.starts_with("\u{7f}ELF") { misused() } else { Ok(got) }),
+            FileType::Socket
+            | FileType::Fifo
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Symlink
+            | FileType::Unknown => continue,
+        };
+        found.extend(got.ok().map(|got| format!("{number}: {got}")));
     }
-    Ok(found.join("\n"))
+    if found.is_empty() { Err(rustix::io::Errno::BADF.into()) } else { Ok(found.join("\n")) }
 }
 
-/// What can be read above and below a directory that was found open.
-fn look_around(directory: &impl AsFd) -> io::Result<String> {
+/// The names above a directory that was found open.
+fn above(directory: &impl AsFd) -> io::Result<String> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let above = rustix::fs::openat(directory, "..", flags, Mode::empty())?;
-    let names = rustix::fs::Dir::read_from(&above)?;
-    Ok(names.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>().join(" "))
+    Ok(names(rustix::fs::Dir::read_from(&above)?))
+}
+
+fn names(directory: rustix::fs::Dir) -> String {
+    directory.filter_map(Result::ok).map(|entry| entry.file_name().to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
 }

@@ -9,8 +9,8 @@ mod calls;
 mod drive;
 mod files;
 
-pub use drive::{SUBCOMMAND, main_attack};
 pub(super) use drive::try_all;
+pub use drive::{SUBCOMMAND, main_attack};
 
 use super::Attack;
 

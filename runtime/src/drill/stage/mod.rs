@@ -15,3 +15,4 @@ mod yard;
 
 pub use command::Told;
 pub use set::Stage;
+pub(super) use yard::write;

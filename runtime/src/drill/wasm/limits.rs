@@ -27,18 +27,14 @@ const FEW: &[&str] = &["--files", "100"];
 
 /// All of these classes.
 pub const ATTACKS: &[Attack] = &[
-    preview1("memory/grow", grow, SMALL)
-        .tries("grows its memory past its limit", &["1000"], &["10"])
-        .dies(&[Errno(ENOMEM)], Escape),
+    preview1("memory/grow", grow, SMALL).tries("grows its memory past its limit", &["1000"], &["10"]).dies(&[Errno(ENOMEM)], Escape),
     preview1("memory/two-memories", memories, SMALL)
         .tries("has two memories, each within its limit and both past it", &["40"], &["4"])
         .dies(&[Refused("memory")], Escape),
     preview1("memory/from-the-start", memories, SMALL)
         .tries("asks for four gigabytes before it runs", &["65536"], &["1"])
         .dies(&[Refused("memory")], Escape),
-    preview1("memory/table", grow_table, SMALL)
-        .tries("grows a table past its limit", &["100000"], &["100"])
-        .dies(&[Errno(ENOMEM)], Escape),
+    preview1("memory/table", grow_table, SMALL).tries("grows a table past its limit", &["100000"], &["100"]).dies(&[Errno(ENOMEM)], Escape),
     preview1("memory/recursion", recurse, &[])
         .tries("calls itself without end", &["1000000000"], &["100"])
         .dies(&[Refused("call stack exhausted")], Crash),
@@ -48,9 +44,7 @@ pub const ATTACKS: &[Attack] = &[
     preview1("memory/subscriptions", poll_many, &[])
         .tries("makes the host allocate what it asks for: a hundred thousand subscriptions", &["100000"], &["10"])
         .dies(&[Errno(ENOMEM), Errno(EINVAL), Refused("fuel")], Crash),
-    preview1("cpu/loop", spin, BRIEF)
-        .tries("computes for ever", &["for-ever"], &["1000"])
-        .dies(&[Limit("cpu")], Escape),
+    preview1("cpu/loop", spin, BRIEF).tries("computes for ever", &["for-ever"], &["1000"]).dies(&[Limit("cpu")], Escape),
     preview1("cpu/start-function", spin_at_start, BRIEF)
         .tries("computes for ever before it is ready", &["for-ever"], &["1000"])
         .dies(&[Limit("cpu"), Refused("of CPU time")], Escape),

@@ -28,18 +28,10 @@ pub const ATTACKS: &[Attack] = &[
     preview1("network/accept", accept, &[])
         .tries("accepts a connection on a descriptor that it has", &["3"], &["none"])
         .dies(&[Errno(ENOTSOCK), Errno(EOPNOTSUPP)], Escape),
-    component("network/tcp", socket, &[])
-        .tries("makes a TCP socket", &["tcp4"], &["none"])
-        .dies(&[Errno(EACCES)], Escape),
-    component("network/tcp-ipv6", socket, &[])
-        .tries("makes a TCP socket for IPv6", &["tcp6"], &["none"])
-        .dies(&[Errno(EACCES)], Escape),
-    component("network/udp", socket, &[])
-        .tries("makes a UDP socket", &["udp4"], &["none"])
-        .dies(&[Errno(EACCES)], Escape),
-    component("network/udp-ipv6", socket, &[])
-        .tries("makes a UDP socket for IPv6", &["udp6"], &["none"])
-        .dies(&[Errno(EACCES)], Escape),
+    component("network/tcp", socket, &[]).tries("makes a TCP socket", &["tcp4"], &["none"]).dies(&[Errno(EACCES)], Escape),
+    component("network/tcp-ipv6", socket, &[]).tries("makes a TCP socket for IPv6", &["tcp6"], &["none"]).dies(&[Errno(EACCES)], Escape),
+    component("network/udp", socket, &[]).tries("makes a UDP socket", &["udp4"], &["none"]).dies(&[Errno(EACCES)], Escape),
+    component("network/udp-ipv6", socket, &[]).tries("makes a UDP socket for IPv6", &["udp6"], &["none"]).dies(&[Errno(EACCES)], Escape),
     component("network/http", importing, &[])
         .tries("imports a way to send HTTP requests", &["wasi:http/outgoing-handler@0.2.0"], &["none"])
         .dies(&[Refused("wasi:http/outgoing-handler")], Escape),

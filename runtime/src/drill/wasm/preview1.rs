@@ -127,7 +127,7 @@ pub fn on_path(args: &[String]) -> String {
     let [call, fd, path] = args else { return misused("on_path") };
     let (fd, path_code) = (number(fd), format!("(i32.const {FIRST}) (i32.const {})", path.len()));
     let call = match call.as_str() {
-        "times" => format!("(call $times {fd} (i32.const 0) {path_code} (i64.const 1) (i64.const 1) (i32.const 5))"),
+        "times" => format!("(call $times {fd} (i32.const 1) {path_code} (i64.const 1) (i64.const 1) (i32.const 5))"),
         "mkdir" => format!("(call $mkdir {fd} {path_code})"),
         _ => format!("(call $unlink {fd} {path_code})"),
     };
@@ -269,7 +269,8 @@ pub fn recurse(args: &[String]) -> String {
 /// Asks for this many random bytes: `bytes`.
 pub fn random(args: &[String]) -> String {
     let [bytes] = args else { return misused("random") };
-    let body = format!("(func (export \"_start\") (call $must (call $random (i32.const 8192) {})) (call $end (i32.const 0)))", number(bytes));
+    let body =
+        format!("(func (export \"_start\") (call $must (call $random (i32.const 8192) {})) (call $end (i32.const 0)))", number(bytes));
     with_memory("(memory (export \"memory\") 64)", &body)
 }
 
@@ -385,20 +386,6 @@ pub fn accept(args: &[String]) -> String {
         "none" => start(""),
         fd => start(&format!("(call $must (call $accept {} (i32.const 0) (i32.const 304)))", number(fd))),
     }
-}
-
-/// Prints a text this often: `text times`.
-pub fn print(args: &[String]) -> String {
-    let [text, times] = args else { return misused("print") };
-    let code = format!(
-        "(local $left i32) (local.set $left {})
-         (loop $next
-           (call $put (i32.const 1) (i32.const {FIRST}) (i32.const {}))
-           (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))",
-        number(times),
-        text.len()
-    );
-    start_with([text, ""], &code)
 }
 
 fn count(text: &str) -> u64 {

@@ -22,35 +22,12 @@ pub struct Tries {
 
 /// A guest of preview 1, run with these options; its class is how its name begins.
 pub const fn preview1(name: &'static str, guest: Guest, options: &'static [&'static str]) -> Row {
-    Row { name, class: class(name), arena: Arena::Preview1 { guest, options } }
+    Row { name, class: Class::of(name), arena: Arena::Preview1 { guest, options } }
 }
 
 /// A component.
 pub const fn component(name: &'static str, guest: Guest, options: &'static [&'static str]) -> Row {
-    Row { name, class: class(name), arena: Arena::Component { guest, options } }
-}
-
-/// The class whose word a name begins with. A name of no class does not compile.
-const fn class(name: &str) -> Class {
-    let mut at = 0;
-    while at < Class::ALL.len() {
-        if begins(name.as_bytes(), Class::ALL[at].as_str().as_bytes()) {
-            return Class::ALL[at];
-        }
-        at += 1;
-    }
-    panic!("the name of an attack begins with its class");
-}
-
-const fn begins(name: &[u8], word: &[u8]) -> bool {
-    let mut at = 0;
-    while at < word.len() {
-        if at >= name.len() || name[at] != word[at] {
-            return false;
-        }
-        at += 1;
-    }
-    name.len() > word.len() && name[word.len()] == b'/'
+    Row { name, class: Class::of(name), arena: Arena::Component { guest, options } }
 }
 
 impl Row {
