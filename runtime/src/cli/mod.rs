@@ -42,12 +42,16 @@ pub fn main() -> ExitCode {
             let words: Vec<String> = args.iter().skip(2).map(|arg| arg.to_string_lossy().into_owned()).collect();
             drill::main_attack(&words)
         }
+        Some(drill::FALLEN_SUBCOMMAND) => {
+            let words: Vec<String> = args.iter().skip(6).map(|arg| arg.to_string_lossy().into_owned()).collect();
+            handed_over(&args, |handoff, socket| drill::main_fallen_attack(handoff, socket, &words))
+        }
         _ => operator_main(args),
     }
 }
 
 /// Starts a jailed child with the two descriptors that it was given: `--handoff N --socket M`.
-fn handed_over(args: &[OsString], main: fn(RawFd, RawFd) -> ExitCode) -> ExitCode {
+fn handed_over(args: &[OsString], main: impl FnOnce(RawFd, RawFd) -> ExitCode) -> ExitCode {
     let number = |at: usize, name: &str| -> Option<RawFd> {
         let named = args.get(at).is_some_and(|arg| arg == name);
         if named { args.get(at + 1)?.to_str()?.parse().ok() } else { None }

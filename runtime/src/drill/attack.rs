@@ -66,6 +66,33 @@ impl Class {
             Self::Supply => "supply",
         }
     }
+
+    /// The class that a name begins with: `paths/…`. In a table, a name of no class does not compile.
+    ///
+    /// # Panics
+    /// A name that begins with no class.
+    pub const fn of(name: &str) -> Self {
+        let mut at = 0;
+        while at < Self::ALL.len() {
+            if begins(name.as_bytes(), Self::ALL[at].as_str().as_bytes()) {
+                return Self::ALL[at];
+            }
+            at += 1;
+        }
+        panic!("the name of an attack begins with its class");
+    }
+}
+
+/// Whether a name is this word, a slash, and more.
+const fn begins(name: &[u8], word: &[u8]) -> bool {
+    let mut at = 0;
+    while at < word.len() {
+        if at >= name.len() || name[at] != word[at] {
+            return false;
+        }
+        at += 1;
+    }
+    name.len() > word.len() && name[word.len()] == b'/'
 }
 
 impl fmt::Display for Class {
@@ -113,11 +140,15 @@ pub enum Arena {
     Component {
         /// Its text.
         guest: Guest,
+        /// Options of `lazarus run`; templates.
+        options: &'static [&'static str],
     },
     /// By a WASI guest, behind wasmtime: a preview 1 core module.
     Preview1 {
         /// Its text.
         guest: Guest,
+        /// Options of `lazarus run`; templates.
+        options: &'static [&'static str],
     },
     /// By the wasm host itself, from inside its jail and without wasm: the first wall is assumed fallen.
     Fallen {

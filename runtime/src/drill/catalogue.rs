@@ -1,9 +1,9 @@
 //! All attacks, and those that the operator chose.
 
-use super::{Attack, DrillError, process, trusted};
+use super::{Attack, DrillError, fallen, process, trusted, wasm};
 
 /// The tables of every arena.
-const TABLES: &[&[&[Attack]]] = &[process::TABLES, trusted::TABLES];
+const TABLES: &[&[&[Attack]]] = &[process::TABLES, wasm::TABLES, fallen::TABLES, trusted::TABLES];
 
 /// Every attack, in the order of the tables.
 pub fn catalogue() -> impl Iterator<Item = &'static Attack> {

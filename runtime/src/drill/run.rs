@@ -15,9 +15,9 @@ use super::{
     attack::Drive,
     catalogue::chosen,
     error::stage as failed,
-    judge, process,
+    fallen, judge, process,
     report::{Canaries, Machine},
-    trusted,
+    trusted, wasm,
 };
 
 /// What the operator asks for.
@@ -37,7 +37,7 @@ pub struct Request {
 type Executor = fn(&Stage, &[(usize, &'static Attack)], &mut dyn FnMut(usize, Tried)) -> io::Result<()>;
 
 /// One a kind of arena. Each passes over what is not its own.
-const EXECUTORS: &[Executor] = &[process::try_all, trusted::try_all];
+const EXECUTORS: &[Executor] = &[process::try_all, wasm::try_all, fallen::try_all, trusted::try_all];
 
 /// Runs a drill. `progress` is told of each verdict.
 ///

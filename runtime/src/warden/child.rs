@@ -10,7 +10,7 @@ use crate::{
     },
     cell::{AgentName, ProcessRef},
     jail::{cgroup::Cgroup, liveness},
-    policy::{Enforcer, Policy, Report},
+    policy::{Enforcer, LimitName, Policy, Report, Subject},
 };
 
 use super::{
@@ -65,15 +65,14 @@ impl AgentRun {
     pub fn reported(&mut self, report: Report) {
         self.report = report;
         if self.home.is_some() {
-            let promise = format!("keeps at most {} in its home, and in /shared", self.policy.limits.home);
-            self.report.partial(
-                Enforcer::Warden,
-                promise,
-                "measured every few seconds: it may grow past that for a moment before its agent is ended",
-            );
+            let most = self.policy.limits.home;
+            let promise = format!("keeps at most {most} in its home, and in /shared");
+            let because = "measured every few seconds: it may grow past that for a moment before its agent is ended";
+            self.report.partial(Enforcer::Warden, Subject::limit(LimitName::Home, most), promise, because);
         }
         if self.log.is_some() {
-            self.report.full(Enforcer::Warden, format!("leaves at most {} of log", self.policy.limits.log));
+            let most = self.policy.limits.log;
+            self.report.full(Enforcer::Warden, Subject::limit(LimitName::Log, most), format!("leaves at most {most} of log"));
         }
     }
 

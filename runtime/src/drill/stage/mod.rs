@@ -17,3 +17,4 @@ mod yard;
 
 pub use command::Told;
 pub use set::Stage;
+pub(super) use yard::write;

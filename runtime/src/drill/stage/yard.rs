@@ -63,7 +63,7 @@ fn open_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
 }
 
 /// Writes a new file for the operator alone.
-pub(super) fn write(dir: &Dir, name: &str, content: &[u8], mode: Mode) -> io::Result<()> {
+pub(in crate::drill) fn write(dir: &Dir, name: &str, content: &[u8], mode: Mode) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     std::fs::File::from(rustix::fs::openat(dir, name, flags, mode)?).write_all(content)
 }

@@ -8,7 +8,7 @@ use seccompiler::SeccompAction;
 
 use super::{
     List, Rules, errno,
-    rule::{all, any_arguments, masked, threads_only, to_self, when_one_of, write_xor_execute},
+    rule::{all, any_arguments, masked, never_execute, threads_only, to_self, when_null, when_one_of},
 };
 use crate::jail::error::SeccompError;
 
@@ -32,7 +32,7 @@ const FILES: &[i64] = &[
     libc::SYS_getdents64, libc::SYS_readlinkat, libc::SYS_pread64, libc::SYS_pwrite64, libc::SYS_preadv, libc::SYS_pwritev,
     libc::SYS_preadv2, libc::SYS_pwritev2, libc::SYS_mkdirat, libc::SYS_unlinkat, libc::SYS_renameat2,
     libc::SYS_linkat, libc::SYS_symlinkat, libc::SYS_ftruncate, libc::SYS_fallocate, libc::SYS_fadvise64, libc::SYS_fsync,
-    libc::SYS_fdatasync, libc::SYS_utimensat, libc::SYS_fcntl, libc::SYS_dup3, libc::SYS_fstatfs, libc::SYS_flock, libc::SYS_getcwd,
+    libc::SYS_fdatasync, libc::SYS_fcntl, libc::SYS_dup3, libc::SYS_fstatfs, libc::SYS_flock, libc::SYS_getcwd,
     libc::SYS_memfd_create, libc::SYS_sendfile, libc::SYS_copy_file_range,
 ];
 
@@ -86,8 +86,10 @@ const HARMLESS_IOCTLS: [u32; 4] = [0x5421, 0x5451, 0x541b, 0x5401]; // FIONBIO, 
 pub(super) fn lists() -> Result<Vec<List>, SeccompError> {
     let mut rules: Rules = [RUNTIME, RUNTIME_HERE, FILES, FILES_HERE, EVENTS].into_iter().flat_map(any_arguments).collect();
     threads_only(&mut rules)?;
-    write_xor_execute(&mut rules)?;
+    never_execute(&mut rules)?;
     to_self(&mut rules)?;
+    // Times of what is open alone: Landlock does not know of times, and whoever names a path could name any.
+    when_null(&mut rules, libc::SYS_utimensat, 1)?;
     when_one_of(&mut rules, libc::SYS_prctl, 0, &HARMLESS_PRCTLS)?;
     when_one_of(&mut rules, libc::SYS_ioctl, 1, &HARMLESS_IOCTLS)?;
     // tokio wakes its signal driver through a pair of connected stream sockets.

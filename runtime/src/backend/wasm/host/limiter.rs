@@ -2,7 +2,7 @@
 
 use wasmtime::ResourceLimiter;
 
-use crate::policy::{Enforcer, Limits, Report};
+use crate::policy::{Enforcer, LimitName, Limits, Report, Subject};
 
 /// A limit that the guest ran into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,9 +70,12 @@ pub struct Limiter {
 impl Limiter {
     /// Reports what a limiter holds.
     pub fn promise(limits: &Limits, report: &mut Report) {
-        report.full(Enforcer::Wasm, format!("at most {} of memory, over all its memories", limits.memory));
-        report.full(Enforcer::Wasm, format!("at most {} elements, over all its tables", limits.table_elements));
-        report.full(Enforcer::Wasm, format!("at most {} instances, memories and tables, each", limits.instances));
+        let memory = Subject::limit(LimitName::Memory, limits.memory);
+        report.full(Enforcer::Wasm, memory, format!("at most {} of memory, over all its memories", limits.memory));
+        let elements = Subject::limit(LimitName::TableElements, limits.table_elements);
+        report.full(Enforcer::Wasm, elements, format!("at most {} elements, over all its tables", limits.table_elements));
+        let instances = Subject::limit(LimitName::Instances, limits.instances);
+        report.full(Enforcer::Wasm, instances, format!("at most {} instances, memories and tables, each", limits.instances));
     }
 
     /// Makes the limiter of a fresh store.

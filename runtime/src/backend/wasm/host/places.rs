@@ -14,7 +14,7 @@ use wasmtime_wasi::{FsPerms, OpenMode, filesystem::Dir};
 use super::guest::{HOME, SHARED};
 use crate::{
     backend::{Launch, wasm::text::one_line},
-    policy::Access,
+    policy::{Access, Granted, Subject},
 };
 
 /// Characters of a path in a message.
@@ -32,6 +32,15 @@ pub struct Place {
     pub guest: String,
     /// Whether the guest may write.
     pub writable: bool,
+    /// As what it was granted.
+    pub granted: Granted,
+}
+
+impl Place {
+    /// What is granted by it.
+    pub fn subject(&self) -> Subject {
+        Subject::path(&self.guest, if self.writable { Access::Rw } else { Access::Ro }, self.granted)
+    }
 }
 
 /// Why a directory was not opened.
@@ -75,26 +84,26 @@ impl Opened {
     /// # Errors
     /// The first that is not a directory or cannot be opened.
     pub fn places(&mut self, launch: &Launch) -> Result<Vec<Place>, PlaceError> {
-        let home = launch.home.iter().map(|path| (path.as_path(), HOME, true));
-        let shared = launch.shared.iter().map(|path| (path.as_path(), SHARED, launch.role.writes_shared()));
+        let home = launch.home.iter().map(|path| (path.as_path(), HOME, true, Granted::Home));
+        let shared = launch.shared.iter().map(|path| (path.as_path(), SHARED, launch.role.writes_shared(), Granted::Shared));
         let mounts = launch.policy.mounts.iter().map(|mount| {
             let writable = match mount.access {
                 Access::Ro => false,
                 Access::Rw => true,
             };
-            (mount.host.as_path(), mount.guest.as_str(), writable)
+            (mount.host.as_path(), mount.guest.as_str(), writable, Granted::Mount)
         });
-        home.chain(shared).chain(mounts).map(|(host, guest, writable)| self.place(host, guest, writable)).collect()
+        home.chain(shared).chain(mounts).map(|(host, guest, writable, granted)| self.place(host, guest, writable, granted)).collect()
     }
 
-    fn place(&mut self, path: &Path, guest: &str, writable: bool) -> Result<Place, PlaceError> {
+    fn place(&mut self, path: &Path, guest: &str, writable: bool, granted: Granted) -> Result<Place, PlaceError> {
         let (host, guest) = (one_line(&path.to_string_lossy(), PATH_MOST), guest.to_owned());
         match self.dir(path) {
             Ok(mut dir) => {
                 // The descriptor is shared, what may be done with it is not.
                 (dir.perms, dir.open_mode) =
                     if writable { (FsPerms::ReadWrite, OpenMode::READ | OpenMode::WRITE) } else { (FsPerms::ReadOnly, OpenMode::READ) };
-                Ok(Place { dir, host, guest, writable })
+                Ok(Place { dir, host, guest, writable, granted })
             }
             Err(error) if error.kind() == io::ErrorKind::NotADirectory && path.is_file() => Err(PlaceError::File { host, guest }),
             Err(source) => Err(PlaceError::Open { host, guest, source }),
