@@ -45,10 +45,15 @@ const EXECUTORS: &[Executor] = &[process::try_all, wasm::try_all, fallen::try_al
 /// The stage could not be set or cleared, or the operator interrupted the drill. What an attack does is never an error.
 pub fn run(request: &Request, progress: &mut dyn FnMut(&Verdict)) -> Result<DrillReport, DrillError> {
     let attacks: Vec<(usize, &'static Attack)> = chosen(&request.only)?.into_iter().enumerate().collect();
-    let stage = Stage::set(request)?;
+    let interrupted = || request.interrupt.load(Ordering::Relaxed);
+    // What it was doing when it was interrupted failed for that alone. What could not be cleared is said in any case.
+    let stage = Stage::set(request).map_err(|error| match error {
+        DrillError::Stage { .. } | DrillError::Command { .. } if interrupted() => DrillError::Interrupted,
+        other => other,
+    })?;
     let report = on(&stage, &attacks, progress);
     let cleared = stage.clear();
-    if request.interrupt.load(Ordering::Relaxed) {
+    if interrupted() {
         return cleared.and(Err(DrillError::Interrupted));
     }
     let report = report?;
