@@ -52,6 +52,10 @@ mod tests {
             let differ = attack.attack.iter().zip(attack.twin).filter(|(attack, twin)| attack != twin).count();
             assert_eq!(differ, 1, "{name}: its twin differs in {differ} arguments");
         }
+        assert!(names.len() >= 80, "{}", names.len());
+        for class in Class::ALL {
+            assert!(catalogue().any(|attack| attack.class == class), "no attack of class {class}");
+        }
     }
 
     #[test]

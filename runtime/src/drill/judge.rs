@@ -117,3 +117,85 @@ fn reserved(report: &Report, words: &str) -> Option<String> {
         Extent::Partial { because } | Extent::None { because } => Some(format!("{}: {because}", entry.promise)),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        drill::{Class, Death},
+        policy::{Enforcer, Wall},
+    };
+
+    fn nothing(_: &[String]) -> std::io::Result<String> {
+        Ok(String::new())
+    }
+
+    static ATTACK: Attack = Attack::by_process(
+        Class::Paths,
+        "paths/test",
+        "does nothing",
+        nothing,
+        &["a"],
+        &["b"],
+        &[Death::Errno(libc::EACCES), Death::Signal(libc::SIGSYS)],
+        Outcome::Write,
+    )
+    .promised("the promise");
+
+    fn outcome(twin: Seen, attack: Seen, disturbed: Vec<Disturbance>, report: &Report) -> (Outcome, bool) {
+        let verdict = judge(&ATTACK, &Tried { twin, attack, seconds: 0.0, disturbed }, report);
+        (verdict.outcome, verdict.is_well())
+    }
+
+    #[test]
+    fn every_line_of_the_table() {
+        let went = || Seen::succeeded("");
+        let errno = |number: i32| Seen::Errno { number };
+        let report = Report::new();
+        let leaked = || Disturbance::Leaked("a secret".into());
+        let table = [
+            (went(), errno(libc::EACCES), vec![], Outcome::Held),
+            (went(), Seen::Signal { number: libc::SIGSYS }, vec![], Outcome::Held),
+            (went(), errno(libc::EPERM), vec![], Outcome::Broken),
+            (went(), Seen::Stuck, vec![], Outcome::Broken),
+            (went(), Seen::untold("gone"), vec![], Outcome::Broken),
+            (went(), went(), vec![], Outcome::Write),
+            (errno(libc::EACCES), errno(libc::EACCES), vec![], Outcome::Broken),
+            (errno(libc::EACCES), went(), vec![], Outcome::Broken),
+            // Canaries count for more than anybody's word.
+            (went(), errno(libc::EACCES), vec![leaked()], Outcome::Read),
+            (errno(libc::EACCES), errno(libc::EACCES), vec![leaked()], Outcome::Read),
+            (went(), errno(libc::EACCES), vec![Disturbance::Changed("a file".into()), leaked()], Outcome::Write),
+            (went(), errno(libc::EACCES), vec![leaked(), Disturbance::Contacted("a port".into())], Outcome::Escape),
+            (went(), errno(libc::EACCES), vec![Disturbance::Touched("a process".into())], Outcome::Escape),
+            (went(), errno(libc::EACCES), vec![Disturbance::Survived("a process".into())], Outcome::Escape),
+            (went(), errno(libc::EACCES), vec![Disturbance::Died("a warden".into())], Outcome::Crash),
+        ];
+        for (twin, attack, disturbed, expected) in table {
+            let told = format!("{twin} / {attack} / {disturbed:?}");
+            assert_eq!(outcome(twin, attack, disturbed, &report), (expected, expected == Outcome::Held), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_the_report_says_excuses_what_it_is_about_and_nothing_else() {
+        let (went, report) = (
+            || Seen::succeeded(""),
+            |fill: fn(&mut Report)| {
+                let mut report = Report::new();
+                fill(&mut report);
+                report
+            },
+        );
+        let partly = report(|report| report.partial(Enforcer::Kernel, Wall::Files, "holds the promise", "it is old"));
+        assert_eq!(outcome(went(), went(), vec![], &partly), (Outcome::Write, true));
+        assert_eq!(outcome(went(), Seen::Stuck, vec![], &partly), (Outcome::Broken, false), "what nobody can say is not excused");
+        let by_another = report(|report| {
+            report.partial(Enforcer::Kernel, Wall::Files, "holds the promise", "it is old");
+            report.full(Enforcer::Landlock, Wall::Files, "holds the promise");
+        });
+        assert_eq!(outcome(went(), went(), vec![], &by_another), (Outcome::Write, false), "another holds it wholly");
+        let of_another = report(|report| report.partial(Enforcer::Kernel, Wall::Files, "another", "it is old"));
+        assert_eq!(outcome(went(), went(), vec![], &of_another), (Outcome::Write, false));
+    }
+}

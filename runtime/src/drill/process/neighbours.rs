@@ -66,8 +66,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     row("neighbours/limits", "sets the limits of a process outside", acts::call,
         &["prlimit", "{bystander}", "7"], &["prlimit", SELF, "7"], FILTERED, Escape),
     row("neighbours/priority", "sets the priority of a process outside", acts::call,
-        &["setpriority", "0", "{bystander}", "10"], &["setpriority", "0", SELF, "10"], NOBODY, Escape)
-        .promised("sees no process but"),
+        &["setpriority", "0", "{bystander}", "10"], &["setpriority", "0", SELF, "10"], NOBODY, Escape),
     row("neighbours/handle", "gets hold of a process outside", acts::call,
         &["pidfd-open", "{bystander}"], &["getpid", "{bystander}"], NOBODY, Read).promised("sees no process but"),
     row("neighbours/shared-memory", "makes a segment of shared memory that all processes of its user can open", acts::call,

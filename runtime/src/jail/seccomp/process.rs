@@ -71,6 +71,7 @@ pub(super) fn lists(own_namespaces: bool, speaks: bool) -> Result<Vec<List>, Sec
     let mut dangerous = dangerous()?;
     if !own_namespaces {
         dangerous.extend(any_arguments(SHARED_MEMORY));
+        schedules_of_others(&mut dangerous)?;
     }
     Ok(vec![
         // Namespace flags of clone3, and the mode of openat2, are in memory, where no filter can look; libraries fall back.
@@ -94,6 +95,20 @@ fn dangerous() -> Result<Rules, SeccompError> {
     rules.insert(libc::SYS_personality, vec![all(unusual.into())?]);
     set_id(&mut rules)?;
     Ok(rules)
+}
+
+/// Priorities and schedules of other processes: without a pid namespace, those of all processes of its user. Its own (0) are its
+/// business; Landlock does not know them.
+fn schedules_of_others(rules: &mut Rules) -> Result<(), SeccompError> {
+    // What is counted by process, and the number by which ioprio_set(2) says so.
+    const IOPRIO_WHO_PROCESS: i32 = 1;
+    for (call, process) in [(libc::SYS_setpriority, libc::PRIO_PROCESS.cast_signed()), (libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS)] {
+        rules.insert(call, vec![all(vec![differs(0, process)?])?, all(vec![differs(1, 0)?])?]);
+    }
+    for call in [libc::SYS_sched_setaffinity, libc::SYS_sched_setscheduler, libc::SYS_sched_setparam, libc::SYS_sched_setattr] {
+        rules.insert(call, vec![all(vec![differs(0, 0)?])?]);
+    }
+    Ok(())
 }
 
 /// Bits of a mode that let whoever executes a file become its owner or group.
