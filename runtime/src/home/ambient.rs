@@ -250,6 +250,13 @@ pub fn open_named_file(path: &Path, most: u64) -> io::Result<File> {
     Ok(file)
 }
 
+/// Whether there is anything at a path that the operator, or a definition of theirs, named. Opens nothing.
+///
+/// Called for a definition that is looked at (`agent check`).
+pub fn is_there(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok()
+}
+
 /// Reads a regular file that the operator named, of at most `most` bytes.
 ///
 /// Called as [`open_named_file`] is.
@@ -337,7 +344,7 @@ pub fn temporary(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
 /// Whether a directory of the machine has an entry of that name. Removes it, where it is a file of this user: it was left by an attack.
 ///
 /// Called for what a drill's attackers may leave in directories that all processes share.
-pub fn is_there(directory: &Path, name: &str) -> bool {
+pub fn is_left(directory: &Path, name: &str) -> bool {
     let Ok(stat) = rustix::fs::statat(CWD, directory.join(name), AtFlags::SYMLINK_NOFOLLOW) else { return false };
     if stat.st_uid == rustix::process::geteuid().as_raw() {
         let _ = rustix::fs::unlinkat(CWD, directory.join(name), AtFlags::empty());

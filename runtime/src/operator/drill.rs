@@ -1,10 +1,19 @@
 //! The drill: the attacks, live, on this machine, on record. It has a root of its own; the operator's cells take no part in it.
 
-use super::{Error, Operator};
+use super::{Error, Kind, Operator};
 use crate::{
     audit::Action,
-    drill::{self, DrillReport, Request, Verdict},
+    drill::{self, DrillError, DrillReport, Request, Verdict},
 };
+
+/// What kind of failure it is that a drill did not take place.
+pub(super) const fn kind(error: &DrillError) -> Kind {
+    match error {
+        DrillError::NoSuchAttack(_) => Kind::NotFound,
+        DrillError::Interrupted => Kind::Refused,
+        DrillError::Stage { .. } | DrillError::Command { .. } | DrillError::Left { .. } => Kind::Internal,
+    }
+}
 
 impl Operator {
     /// Runs the attacks that the request chooses. `progress` is told of each verdict.

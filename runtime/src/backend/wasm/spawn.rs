@@ -51,6 +51,18 @@ pub fn spawn(launches: &[Launch], cache: &Dir) -> Result<Spawned, SpawnError> {
 /// # Errors
 /// As [`spawn`].
 pub fn spawn_as(subcommand: &'static str, arguments: &[String], launches: &[Launch], cache: &Dir) -> Result<Spawned, SpawnError> {
+    bring(subcommand, arguments, launches, cache, false)
+}
+
+/// Starts a host that loads these programs and confines itself as it would for them, reports, and ends: no guest is instantiated.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn rehearse(launches: &[Launch], cache: &Dir) -> Result<Spawned, SpawnError> {
+    bring(HOST_COMMAND, &[], launches, cache, true)
+}
+
+fn bring(subcommand: &'static str, arguments: &[String], launches: &[Launch], cache: &Dir, rehearsal: bool) -> Result<Spawned, SpawnError> {
     let inherited = launches.iter().any(|launch| launch.stdio == Stdio::Inherited);
     if launches.is_empty() {
         return Err(SpawnError::Empty);
@@ -75,7 +87,7 @@ pub fn spawn_as(subcommand: &'static str, arguments: &[String], launches: &[Laun
         program_of.extend(known.get(name));
     }
     let agents = launches.iter().map(|launch| launch.agent.clone()).collect();
-    let spec = HostSpec { launches: launches.to_vec(), programs, program_of };
+    let spec = HostSpec { launches: launches.to_vec(), programs, program_of, rehearsal };
     let arguments = arguments.to_vec();
     let (nursery, child) = Nursery::raise(move || {
         handoff.spawn(subcommand, &spec, |command| {

@@ -203,7 +203,7 @@ impl Stage {
             found.extend(read_only.changed().map(|what| Disturbance::Changed(format!("{what}, granted for reading,"))));
         }
         for shared in ["/tmp", "/var/tmp", "/dev/shm"] {
-            if ambient::is_there(Path::new(shared), &self.stray(slot)) {
+            if ambient::is_left(Path::new(shared), &self.stray(slot)) {
                 found.push(Disturbance::Changed(format!("{shared} of the machine")));
             }
         }
