@@ -31,6 +31,8 @@ pub mod member;
 
 pub mod warden;
 
+pub mod drill;
+
 pub mod operator;
 
 pub mod cli;

@@ -212,6 +212,146 @@ pub fn watched(fd: OwnedFd, interest: tokio::io::Interest) -> io::Result<AsyncFd
     unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(|error| error.into_parts().1)
 }
 
+/// The version of Landlock that the running kernel has; 0 where it has none.
+pub fn landlock_abi() -> u32 {
+    // From linux/landlock.h.
+    const LANDLOCK_CREATE_RULESET_VERSION: u32 = 1;
+    let none = std::ptr::null::<libc::c_void>();
+    // SAFETY: with this flag, no pointer and no size, the call reads and writes nothing, and makes nothing: it returns a number.
+    let version = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0_usize, LANDLOCK_CREATE_RULESET_VERSION) };
+    u32::try_from(version).unwrap_or(0)
+}
+
+/// Makes a system call by its number, as an attacker does that no library helps: for the drill, in a process that is there for this alone.
+///
+/// # Errors
+/// What the kernel says; `EINVAL` for a call that is not in the list, or an address that is not null.
+pub fn attempt_call(name: &str, arguments: [u64; 6]) -> io::Result<i64> {
+    let (_, number, addresses) =
+        ATTEMPTED.iter().find(|(known, ..)| *known == name).ok_or_else(|| Error::from_raw_os_error(libc::EINVAL))?;
+    if (0..6).any(|at| addresses & (1 << at) != 0 && arguments[at] != 0) {
+        return Err(Error::from_raw_os_error(libc::EINVAL));
+    }
+    let [a, b, c, d, e, f] = arguments;
+    // SAFETY: a call by number is dangerous where it reads or writes memory by address, changes the mapping of memory, closes or replaces
+    // descriptors that somebody owns, or returns twice. The list has no call of the last three kinds, and each argument that its calls
+    // take as an address was just seen to be null, which the kernel takes for no memory or answers with EFAULT.
+    let result = unsafe { libc::syscall(*number, a, b, c, d, e, f) };
+    if result < 0 { Err(Error::last_os_error()) } else { Ok(result) }
+}
+
+/// Calls that [`attempt_call`] makes: name, number, and a bit for each argument that is an address.
+#[rustfmt::skip]
+const ATTEMPTED: &[(&str, libc::c_long, u8)] = &[
+    ("getpid", libc::SYS_getpid, 0), ("kill", libc::SYS_kill, 0), ("prlimit", libc::SYS_prlimit64, 0b1100),
+    ("setpriority", libc::SYS_setpriority, 0), ("personality", libc::SYS_personality, 0), ("mlockall", libc::SYS_mlockall, 0),
+    ("ptrace", libc::SYS_ptrace, 0b1100), ("process-vm-readv", libc::SYS_process_vm_readv, 0b1010),
+    ("process-vm-writev", libc::SYS_process_vm_writev, 0b1010), ("pidfd-open", libc::SYS_pidfd_open, 0),
+    ("pidfd-getfd", libc::SYS_pidfd_getfd, 0), ("kcmp", libc::SYS_kcmp, 0), ("mount", libc::SYS_mount, 0b1_0111),
+    ("umount", libc::SYS_umount2, 0b1), ("pivot-root", libc::SYS_pivot_root, 0b11), ("chroot", libc::SYS_chroot, 0b1),
+    ("move-mount", libc::SYS_move_mount, 0b1010), ("open-tree", libc::SYS_open_tree, 0b10), ("fsopen", libc::SYS_fsopen, 0b1),
+    ("mount-setattr", libc::SYS_mount_setattr, 0b1010), ("open-by-handle-at", libc::SYS_open_by_handle_at, 0b10),
+    ("fanotify-init", libc::SYS_fanotify_init, 0), ("setns", libc::SYS_setns, 0), ("clone3", libc::SYS_clone3, 0b1),
+    ("io-uring-setup", libc::SYS_io_uring_setup, 0b10), ("bpf", libc::SYS_bpf, 0b10), ("userfaultfd", libc::SYS_userfaultfd, 0),
+    ("perf-event-open", libc::SYS_perf_event_open, 0b1), ("add-key", libc::SYS_add_key, 0b111), ("keyctl", libc::SYS_keyctl, 0b1_1100),
+    ("kexec-load", libc::SYS_kexec_load, 0b101), ("init-module", libc::SYS_init_module, 0b101), ("swapon", libc::SYS_swapon, 0b1),
+    ("reboot", libc::SYS_reboot, 0b1111), ("sethostname", libc::SYS_sethostname, 0b1), ("settimeofday", libc::SYS_settimeofday, 0b11),
+    ("syslog", libc::SYS_syslog, 0b10), ("quotactl", libc::SYS_quotactl, 0b1010), ("acct", libc::SYS_acct, 0b1),
+    ("ioctl", libc::SYS_ioctl, 0b100), ("shmget", libc::SYS_shmget, 0), ("msgget", libc::SYS_msgget, 0), ("fcntl-getfd", libc::SYS_fcntl, 0b100),
+    ("socket", libc::SYS_socket, 0),
+];
+
+/// Asks for a scheduling policy for this process, with that priority.
+///
+/// # Errors
+/// What the kernel says: `EPERM` for a real-time policy without the right to it.
+pub fn set_scheduler(policy: libc::c_int, priority: libc::c_int) -> io::Result<()> {
+    let parameters = libc::sched_param { sched_priority: priority };
+    // SAFETY: the call reads one `sched_param`, which lives through it.
+    let result = unsafe { libc::sched_setscheduler(0, policy, &raw const parameters) };
+    if result < 0 { Err(Error::last_os_error()) } else { Ok(()) }
+}
+
+/// System calls that a drill makes with nothing but zeros, by their names. With zeros, none of them can reach memory of this process, end it, or
+/// change the machine where no wall holds it: they fail for their arguments, do nothing, or do it to this process alone.
+#[rustfmt::skip]
+const TRIED: &[(&str, libc::c_long)] = &[
+    ("getpid", libc::SYS_getpid), ("execve", libc::SYS_execve), ("execveat", libc::SYS_execveat), ("ptrace", libc::SYS_ptrace),
+    ("process_vm_readv", libc::SYS_process_vm_readv), ("process_vm_writev", libc::SYS_process_vm_writev),
+    ("pidfd_getfd", libc::SYS_pidfd_getfd), ("mount", libc::SYS_mount), ("umount2", libc::SYS_umount2), ("pivot_root", libc::SYS_pivot_root),
+    ("chroot", libc::SYS_chroot), ("move_mount", libc::SYS_move_mount), ("open_tree", libc::SYS_open_tree), ("fsopen", libc::SYS_fsopen),
+    ("unshare", libc::SYS_unshare), ("setns", libc::SYS_setns), ("bpf", libc::SYS_bpf), ("io_uring_setup", libc::SYS_io_uring_setup),
+    ("userfaultfd", libc::SYS_userfaultfd), ("perf_event_open", libc::SYS_perf_event_open), ("keyctl", libc::SYS_keyctl),
+    ("add_key", libc::SYS_add_key), ("request_key", libc::SYS_request_key), ("init_module", libc::SYS_init_module),
+    ("open_by_handle_at", libc::SYS_open_by_handle_at), ("name_to_handle_at", libc::SYS_name_to_handle_at), ("setuid", libc::SYS_setuid),
+    ("capset", libc::SYS_capset), ("clone3", libc::SYS_clone3), ("personality", libc::SYS_personality), ("swapon", libc::SYS_swapon),
+    ("mknodat", libc::SYS_mknodat), ("seccomp", libc::SYS_seccomp), ("sched_setscheduler", libc::SYS_sched_setscheduler),
+    ("shmget", libc::SYS_shmget), ("msgget", libc::SYS_msgget), ("mq_open", libc::SYS_mq_open), ("inotify_init1", libc::SYS_inotify_init1),
+    ("fanotify_init", libc::SYS_fanotify_init), ("memfd_secret", libc::SYS_memfd_secret), ("kcmp", libc::SYS_kcmp),
+    ("process_madvise", libc::SYS_process_madvise), ("setpriority", libc::SYS_setpriority),
+];
+
+/// Makes one of the calls that a drill tries, by its name, with nothing but zeros as arguments.
+///
+/// # Errors
+/// What the kernel says; `Unsupported` for a name that is not among them.
+pub fn attempt_zeroed(name: &str) -> io::Result<i64> {
+    let number = TRIED.iter().find(|(known, _)| *known == name).map(|(_, number)| *number).ok_or(io::ErrorKind::Unsupported)?;
+    // SAFETY: only calls of `TRIED` are made. Their pointers are null and their lengths zero, so that the kernel reads and writes nothing here;
+    // none of them returns twice, unmaps or closes anything. A descriptor that one of them makes is not owned by anybody, and stays open until
+    // this process, which is an attacker's and short-lived, ends.
+    let result = unsafe { libc::syscall(number, 0_usize, 0_usize, 0_usize, 0_usize, 0_usize, 0_usize) };
+    if result < 0 { Err(Error::last_os_error()) } else { Ok(result) }
+}
+
+/// How a drill asks for memory that could hold code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodeMemory {
+    /// Not at all: written, then only read. The twin.
+    Data,
+    /// Mapped to be written and executed.
+    AtOnce,
+    /// Mapped to be executed.
+    Mapped,
+    /// Mapped to be written, and made executable later.
+    Later,
+}
+
+/// Maps a page as asked, changes it as asked, and gives it back.
+///
+/// # Errors
+/// What the kernel says.
+pub fn attempt_code_memory(what: CodeMemory) -> io::Result<()> {
+    const PAGE_BYTES: usize = 4096;
+    let (first, then) = match what {
+        CodeMemory::Data => (libc::PROT_READ | libc::PROT_WRITE, libc::PROT_READ),
+        CodeMemory::AtOnce => (libc::PROT_WRITE | libc::PROT_EXEC, libc::PROT_READ),
+        CodeMemory::Mapped => (libc::PROT_READ | libc::PROT_EXEC, libc::PROT_READ),
+        CodeMemory::Later => (libc::PROT_READ | libc::PROT_WRITE, libc::PROT_READ | libc::PROT_EXEC),
+    };
+    // SAFETY: a new, private, anonymous mapping at an address that the kernel chooses touches no memory that anybody has.
+    let page = unsafe { libc::mmap(std::ptr::null_mut(), PAGE_BYTES, first, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, -1, 0) };
+    if page == libc::MAP_FAILED {
+        return Err(Error::last_os_error());
+    }
+    // SAFETY: the page is the one that was just mapped, nobody else knows of it, and nothing in it is read, written or executed.
+    let changed = if unsafe { libc::mprotect(page, PAGE_BYTES, then) } < 0 { Err(Error::last_os_error()) } else { Ok(()) };
+    // SAFETY: as above; the page is not used afterwards.
+    unsafe { libc::munmap(page, PAGE_BYTES) };
+    changed
+}
+
+/// A descriptor of this process by its number, to be looked at while it is open.
+///
+/// # Errors
+/// `EBADF`: it is not open.
+pub fn any_descriptor(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_DUPFD_CLOEXEC takes integers; a number that is not open yields EBADF. Nothing of the original is changed.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 0) };
+    // SAFETY: the kernel just made this descriptor, and nobody else has it.
+    if copy < 0 { Err(Error::last_os_error()) } else { Ok(unsafe { OwnedFd::from_raw_fd(copy) }) }
+}
+
 /// A system call that the kernel holds until somebody else has decided about it: seccomp_unotify(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeldCall {

@@ -9,7 +9,7 @@ use std::{
 use lazarus_tests::lab::binary;
 
 /// The modules of the runtime, from the middle to the rim: each may use those before it, never those after it.
-const MODULES: [&str; 16] = [
+const MODULES: [&str; 17] = [
     "cell",
     "policy",
     "mail",
@@ -24,6 +24,7 @@ const MODULES: [&str; 16] = [
     "backend",
     "member",
     "warden",
+    "drill",
     "operator",
     "cli",
 ];
@@ -35,7 +36,7 @@ const UNSAFE: [(&str, &str); 2] = [
 ];
 
 /// Files that name a path of the machine to the kernel, with the reason. Whatever else is opened, is opened from a handle.
-const AMBIENT: [(&str, &str); 19] = [
+const AMBIENT: [(&str, &str); 27] = [
     ("runtime/src/home/ambient.rs", "the place for it: paths that the operator named"),
     ("runtime/src/home/handle.rs", "/proc/self/fd: changes the mode of an open directory"),
     ("runtime/src/registry/open.rs", "SQLite opens by path: the registry, in the operator's own root"),
@@ -55,12 +56,21 @@ const AMBIENT: [(&str, &str); 19] = [
     ("runtime/src/backend/wasm/host/places.rs", "opens what a policy grants, in the host before its jail closes"),
     ("runtime/src/warden/meter.rs", "/proc/stat: how many processors there are"),
     ("runtime/src/warden/mod.rs", "/dev/null, in place of the pipe to the command that summoned"),
+    ("runtime/src/drill/acts/descriptors.rs", "an attacker of the drill, in its jail"),
+    ("runtime/src/drill/acts/files.rs", "an attacker of the drill, in its jail"),
+    ("runtime/src/drill/acts/links.rs", "an attacker of the drill, in its jail"),
+    ("runtime/src/drill/acts/place.rs", "an attacker of the drill, in its jail"),
+    ("runtime/src/drill/acts/resources.rs", "an attacker of the drill, in its jail"),
+    ("runtime/src/drill/fallen/acts.rs", "an attacker of the drill, in the jail of a wasm host"),
+    ("runtime/src/drill/process/attacker.rs", "orders of the drill's attackers, in their jail"),
+    ("runtime/src/drill/stage/tamper.rs", "SQLite opens by path: a registry of the drill's own, changed past Lazarus"),
 ];
 
 /// Control sockets are connected through the descriptor of their directory.
-const SOCKETS: [(&str, &str); 2] = [
+const SOCKETS: [(&str, &str); 3] = [
     ("runtime/src/warden/control.rs", "/proc/self/fd/N/control.sock: a socket's address cannot name a handle"),
     ("runtime/src/member/client.rs", "LAZARUS_SOCKET: inside a jail, where that address leads to the cell and no other leads anywhere"),
+    ("runtime/src/drill/acts/network.rs", "an attacker of the drill, in its jail"),
 ];
 
 /// The most lines of a file: what a reader holds in mind in one sitting.

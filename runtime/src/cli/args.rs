@@ -233,6 +233,15 @@ pub enum Command {
         #[arg(long)]
         accept_degraded: bool,
     },
+    /// Attack the walls, on this machine and with this program, and say what held
+    Drill {
+        /// Only these: a class, an arena, or a beginning of a name; may be given often
+        #[arg(long, value_name = "WORD")]
+        only: Vec<String>,
+        /// List the attacks, each with its allowed twin, and make none
+        #[arg(long)]
+        list: bool,
+    },
     /// Record what ended unseen, and end what outlived its time
     Sweep,
     /// Show what an agent would be granted, or what a cell was granted and who enforces it

@@ -29,6 +29,7 @@ use self::{
 };
 use crate::{
     backend::{process, wasm},
+    drill,
     home::ambient,
     operator::Operator,
     warden,
@@ -48,12 +49,20 @@ pub fn main() -> ExitCode {
         Some(process::SUBCOMMAND) => handed_over(&args, process::main_jail),
         Some(wasm::HOST_COMMAND) => handed_over(&args, wasm::main_host),
         Some(wasm::COMPILE_COMMAND) => wasm::main_compile(),
+        Some(drill::SUBCOMMAND) => {
+            let words: Vec<String> = args.iter().skip(2).map(|arg| arg.to_string_lossy().into_owned()).collect();
+            drill::main_attack(&words)
+        }
+        Some(drill::FALLEN_SUBCOMMAND) => {
+            let words: Vec<String> = args.iter().skip(6).map(|arg| arg.to_string_lossy().into_owned()).collect();
+            handed_over(&args, |handoff, socket| drill::main_fallen_attack(handoff, socket, &words))
+        }
         _ => operator_main(args),
     }
 }
 
 /// Starts a jailed child with the two descriptors that it was given: `--handoff N --socket M`.
-fn handed_over(args: &[OsString], main: fn(RawFd, RawFd) -> ExitCode) -> ExitCode {
+fn handed_over(args: &[OsString], main: impl FnOnce(RawFd, RawFd) -> ExitCode) -> ExitCode {
     let number = |at: usize, name: &str| -> Option<RawFd> {
         let named = args.get(at).is_some_and(|arg| arg == name);
         if named { args.get(at + 1)?.to_str()?.parse().ok() } else { None }
@@ -95,6 +104,7 @@ fn dispatch(cli: Cli, say: &Say) -> Result<ExitCode, Failure> {
         // An agent in its cell, and a person who is about to join one: neither has a root of their own.
         Command::Cell(command) => return cell::run(command, say),
         Command::Join { token } => return join::run(&token, say),
+        Command::Drill { only, list: true } => return commands::drill_list(&only, say),
         // Whoever writes an agent needs none yet.
         Command::Agent(AgentCommand::New { name, directory }) => return commands::agent_new(&name, directory.as_deref(), say),
         Command::Agent(AgentCommand::Check { file }) => return commands::agent_check(&file, say),

@@ -371,6 +371,24 @@ fn temporary_name() -> String {
     format!(".lazarus-{}", uuid::Uuid::new_v4().simple())
 }
 
+/// The machine's directory for temporary files: `TMPDIR`, else `/tmp`. A relative one is none.
+///
+/// Called for the stage of a drill, which makes a directory of its own there.
+pub fn temporary(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
+    variable("TMPDIR").map(PathBuf::from).filter(|path| path.is_absolute()).unwrap_or_else(|| PathBuf::from("/tmp"))
+}
+
+/// Whether a directory of the machine has an entry of that name. Removes it, where it is a file of this user: it was left by an attack.
+///
+/// Called for what a drill's attackers may leave in directories that all processes share.
+pub fn is_left(directory: &Path, name: &str) -> bool {
+    let Ok(stat) = rustix::fs::statat(CWD, directory.join(name), AtFlags::SYMLINK_NOFOLLOW) else { return false };
+    if stat.st_uid == rustix::process::geteuid().as_raw() {
+        let _ = rustix::fs::unlinkat(CWD, directory.join(name), AtFlags::empty());
+    }
+    true
+}
+
 /// Makes a directory that the operator named, and opens it. Its parents are there.
 ///
 /// Called for a crate that is scaffolded (`agent new`).

@@ -4,7 +4,7 @@ use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, PathBeneath, RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated,
     RulesetCreatedAttr, RulesetStatus, Scope, make_bitflags,
 };
-use rustix::fs::{FileType, fstat};
+use rustix::fs::{FileType, Mode, OFlags, fstat};
 
 use super::{FileRule, JailError, Profile, Reach};
 use crate::policy::{Address, Enforcer, Report, Subject, Wall};
@@ -78,7 +78,16 @@ pub fn shield(files: Option<Vec<FileRule>>) -> Result<(), JailError> {
     if let Some(files) = files {
         return restrict(files).map(drop);
     }
-    let scoped = Ruleset::default().scope(Scope::Signal).and_then(Ruleset::create).and_then(RulesetCreated::restrict_self);
+    // Every layer, whatever it is for, denies moving and linking between directories where no rule of its own allows that (landlock(7)):
+    // this one allows it everywhere, so that the layer around it decides.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let everywhere = rustix::fs::open("/", flags, Mode::empty()).map_err(JailError::step("open the root for a layer of Landlock"))?;
+    let scoped = Ruleset::default()
+        .handle_access(AccessFs::Refer)
+        .and_then(|ruleset| ruleset.scope(Scope::Signal))
+        .and_then(Ruleset::create)
+        .and_then(|ruleset| ruleset.add_rule(PathBeneath::new(everywhere, AccessFs::Refer)))
+        .and_then(RulesetCreated::restrict_self);
     scoped.map(drop).map_err(JailError::Landlock)
 }
 

@@ -229,6 +229,16 @@ fn confined(pid: u32) -> Option<Confined> {
     Some((number("NoNewPrivs:")?, number("Seccomp_filters:").unwrap_or(0)))
 }
 
+/// The process that traces one, if any does. Zombies are traced by nobody.
+///
+/// # Errors
+/// The process is gone, or `/proc` is not there.
+pub fn tracer(pid: u32) -> io::Result<Option<u32>> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let number = status.lines().find_map(|line| line.strip_prefix("TracerPid:")?.trim().parse().ok());
+    Ok(number.filter(|tracer| *tracer != 0))
+}
+
 /// Whether a process is more confined than this one: an agent, or what an agent started.
 pub fn is_jailed(pid: u32) -> bool {
     matches!((confined(pid), confined(std::process::id())), (Some(found), Some(own)) if found > own)

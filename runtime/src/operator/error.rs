@@ -6,6 +6,7 @@ use crate::{
     agent::{AgentError, ResolveError},
     backend::wasm::{CacheError, CompileError},
     cell::{AgentName, BackendKind, CellId, Identity, NameError, Refusal},
+    drill::DrillError,
     home::{LayoutError, LeaseError, SourceError, ambient::RootError},
     mail::{self, MessageId, TextError},
     registry::RegistryError,
@@ -389,6 +390,9 @@ pub enum Error {
     /// A warden in this process.
     #[error("could not {0}")]
     Warden(#[from] WardenError),
+    /// A drill that says nothing about the walls.
+    #[error("could not {0}")]
+    Drill(#[from] DrillError),
 }
 
 impl From<RegistryError> for Error {
@@ -494,6 +498,7 @@ impl Error {
             | Self::Lease(_)
             | Self::Registry(_)
             | Self::Warden(_) => Kind::Internal,
+            Self::Drill(error) => super::drill::kind(error),
         }
     }
 }

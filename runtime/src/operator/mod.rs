@@ -16,6 +16,7 @@ mod author;
 mod check;
 mod close;
 mod destroy;
+mod drill;
 mod error;
 mod explain;
 mod extend;

@@ -70,6 +70,9 @@ fn links() {
             ("ok", format!("link:{home}/file:{home}/linked")),
             (if own(&world) { "ENOENT" } else { "EXDEV" }, format!("link:{outside}/canary:{home}/stolen")),
             ("ok", format!("rename:{home}/linked:{home}/renamed")),
+            // Between directories, as git and package managers do: the layer around the agent alone must not forbid it.
+            ("ok", format!("link:{home}/renamed:{home}/workspace/linked")),
+            ("ok", format!("rename:{home}/workspace/linked:{home}/moved")),
             (absent, format!("rename:{home}/renamed:{outside}/escaped")),
             ("ok", format!("symlink:{outside}/canary:{home}/link")),
             (absent, format!("read:{home}/link")),
@@ -159,6 +162,9 @@ fn calls() {
             ("ok", format!("raw:{}:0xffffffff", libc::SYS_personality)),
             ("ok", format!("raw:{}:0:7:0:0", libc::SYS_prlimit64)),
             ("EPERM", format!("raw:{}:{}:7:0:0", libc::SYS_prlimit64, std::process::id())),
+            // Another's priority: nobody's, in a pid namespace of its own.
+            (if own(&world) { "ESRCH" } else { "EPERM" }, format!("raw:{}:0:{}:10", libc::SYS_setpriority, std::process::id())),
+            ("ok", format!("raw:{}:0:0:10", libc::SYS_setpriority)),
             // A private segment, of the agent's own ipc namespace or not at all.
             (if own(&world) { "ok" } else { "EPERM" }, format!("raw:{}:0x1234:4096:0x3ff", libc::SYS_shmget)),
             // TIOCSTI on stdin: refused before it is seen that stdin is no terminal; TCGETS is not.

@@ -282,6 +282,10 @@ fn join_control_groups(spec: &Spec, report: &mut Report) -> Result<(), ReaperErr
 fn describe_shared(because: &str, report: &mut Report) {
     let names = format!("names and sizes of other files can be looked up: there is no mount namespace ({because})");
     report.partial(Enforcer::Landlock, Wall::Files, "sees no file but those that it was granted", names);
+    let marks = format!("Landlock does not know them: those of this user's own files can be changed without a mount namespace ({because})");
+    report.partial(Enforcer::Landlock, Wall::Files, "leaves modes, times and attributes of other files alone", marks);
+    let others = format!("that there are others can be found out: there is no pid namespace ({because})");
+    report.partial(Enforcer::Landlock, Wall::Processes, "sees no process but its own", others);
     let not_there = format!("it is not there: there is no mount namespace ({because}); TMPDIR leads into its home");
     report.partial(Enforcer::Landlock, Subject::path("/tmp", Access::Rw, Granted::Scratch), "has a /tmp of its own", not_there);
     let reaped = format!("a process that outruns its killers for ten seconds could stay: there is no pid namespace ({because})");

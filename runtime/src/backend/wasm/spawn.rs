@@ -43,7 +43,15 @@ pub enum SpawnError {
 /// # Errors
 /// Launches that no host can run; a program that the cache does not have; what the kernel says.
 pub fn spawn(launches: &[Launch], cache: &Dir) -> Result<Spawned, SpawnError> {
-    bring(launches, cache, false)
+    spawn_as(HOST_COMMAND, &[], launches, cache)
+}
+
+/// Starts a host by another hidden subcommand, with these arguments behind the usual ones: see [`super::main_fallen`].
+///
+/// # Errors
+/// As [`spawn`].
+pub fn spawn_as(subcommand: &'static str, arguments: &[String], launches: &[Launch], cache: &Dir) -> Result<Spawned, SpawnError> {
+    bring(subcommand, arguments, launches, cache, false)
 }
 
 /// Starts a host that loads these programs and confines itself as it would for them, reports, and ends: no guest is instantiated.
@@ -51,10 +59,10 @@ pub fn spawn(launches: &[Launch], cache: &Dir) -> Result<Spawned, SpawnError> {
 /// # Errors
 /// As [`spawn`].
 pub fn rehearse(launches: &[Launch], cache: &Dir) -> Result<Spawned, SpawnError> {
-    bring(launches, cache, true)
+    bring(HOST_COMMAND, &[], launches, cache, true)
 }
 
-fn bring(launches: &[Launch], cache: &Dir, rehearsal: bool) -> Result<Spawned, SpawnError> {
+fn bring(subcommand: &'static str, arguments: &[String], launches: &[Launch], cache: &Dir, rehearsal: bool) -> Result<Spawned, SpawnError> {
     let inherited = launches.iter().any(|launch| launch.stdio == Stdio::Inherited);
     if launches.is_empty() {
         return Err(SpawnError::Empty);
@@ -80,8 +88,10 @@ fn bring(launches: &[Launch], cache: &Dir, rehearsal: bool) -> Result<Spawned, S
     }
     let agents = launches.iter().map(|launch| launch.agent.clone()).collect();
     let spec = HostSpec { launches: launches.to_vec(), programs, program_of, rehearsal };
+    let arguments = arguments.to_vec();
     let (nursery, child) = Nursery::raise(move || {
-        handoff.spawn(HOST_COMMAND, &spec, |command| {
+        handoff.spawn(subcommand, &spec, |command| {
+            command.args(arguments);
             if !inherited {
                 command.stdin(Stream::null()).stdout(Stream::null()).stderr(Stream::piped());
             }

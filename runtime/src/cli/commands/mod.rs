@@ -4,6 +4,7 @@ mod agents;
 mod archive;
 mod artifacts;
 mod audit;
+mod drill;
 mod explain;
 mod logs;
 mod mail;
@@ -24,6 +25,7 @@ use self::mailbox::Mailbox;
 pub(super) use self::{
     agents::{check as agent_check, new as agent_new},
     audit::check as check_receipt,
+    drill::list as drill_list,
 };
 use super::{
     args::Command,
@@ -119,6 +121,7 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
             let resurrected = operator.resurrect(&cell, ttl, accept_degraded)?;
             Ok(resurrect::done(&resurrected, say))
         }
+        Command::Drill { only, .. } => drill::drill(&mut operator, only, say),
         Command::Sweep => sweep::sweep(&mut operator, say),
         Command::Explain { subject } => {
             let explained = operator.explain(&subject)?;

@@ -8,7 +8,7 @@ use seccompiler::SeccompAction;
 
 use super::{
     Call, List, Rules, calls, errno,
-    rule::{all, any_arguments, masked, threads_only, to_self, when_one_of, write_xor_execute},
+    rule::{all, any_arguments, masked, never_execute, threads_only, to_self, when_null, when_one_of},
 };
 use crate::jail::error::SeccompError;
 
@@ -32,7 +32,7 @@ const FILES: &[Call] = calls![
     SYS_getdents64, SYS_readlinkat, SYS_pread64, SYS_pwrite64, SYS_preadv, SYS_pwritev,
     SYS_preadv2, SYS_pwritev2, SYS_mkdirat, SYS_unlinkat, SYS_renameat2,
     SYS_linkat, SYS_symlinkat, SYS_ftruncate, SYS_fallocate, SYS_fadvise64, SYS_fsync,
-    SYS_fdatasync, SYS_utimensat, SYS_fcntl, SYS_dup3, SYS_fstatfs, SYS_flock, SYS_getcwd,
+    SYS_fdatasync, SYS_fcntl, SYS_dup3, SYS_fstatfs, SYS_flock, SYS_getcwd,
     SYS_memfd_create, SYS_sendfile, SYS_copy_file_range,
 ];
 
@@ -81,6 +81,7 @@ pub(super) const BROKEN_OUT: &[Call] = calls![
 #[rustfmt::skip]
 const LOOKED_INTO: &[Call] = calls![
     SYS_mmap, SYS_mprotect, SYS_tgkill, SYS_kill, SYS_prlimit64, SYS_prctl, SYS_ioctl, SYS_socketpair, SYS_clone, SYS_clone3,
+    SYS_utimensat,
 ];
 
 /// Every call that a list of the wasm host names, or that its rules look into.
@@ -95,8 +96,10 @@ const HARMLESS_IOCTLS: [u32; 4] = [0x5421, 0x5451, 0x541b, 0x5401]; // FIONBIO, 
 pub(super) fn lists() -> Result<Vec<List>, SeccompError> {
     let mut rules: Rules = [RUNTIME, RUNTIME_HERE, FILES, FILES_HERE, EVENTS].into_iter().flat_map(any_arguments).collect();
     threads_only(&mut rules)?;
-    write_xor_execute(&mut rules)?;
+    never_execute(&mut rules)?;
     to_self(&mut rules)?;
+    // Times of what is open alone: Landlock does not know of times, and whoever names a path could name any.
+    when_null(&mut rules, libc::SYS_utimensat, 1)?;
     when_one_of(&mut rules, libc::SYS_prctl, 0, &HARMLESS_PRCTLS)?;
     when_one_of(&mut rules, libc::SYS_ioctl, 1, &HARMLESS_IOCTLS)?;
     // tokio wakes its signal driver through a pair of connected stream sockets.

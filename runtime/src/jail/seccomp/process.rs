@@ -65,7 +65,7 @@ pub(super) const NAMED: [&[Call]; 6] = [DANGEROUS, DANGEROUS_HERE, SHARED_MEMORY
 #[rustfmt::skip]
 const LOOKED_INTO: &[Call] = calls![
     SYS_clone, SYS_clone3, SYS_openat2, SYS_ioctl, SYS_prlimit64, SYS_personality, SYS_socketpair, SYS_sendto, SYS_fchmod, SYS_fchmodat, SYS_mknodat,
-    SYS_openat,
+    SYS_openat, SYS_setpriority, SYS_ioprio_set, SYS_sched_setaffinity, SYS_sched_setscheduler, SYS_sched_setparam, SYS_sched_setattr,
 ];
 
 /// Puts a character into a terminal's input, or asks the console's own interpreter: both run commands as whoever watches the terminal.
@@ -81,6 +81,7 @@ pub(super) fn lists(own_namespaces: bool, speaks: bool) -> Result<Vec<List>, Sec
     let mut dangerous = dangerous()?;
     if !own_namespaces {
         dangerous.extend(any_arguments(SHARED_MEMORY));
+        schedules_of_others(&mut dangerous)?;
     }
     Ok(vec![
         // Namespace flags of clone3, and the mode of openat2, are in memory, where no filter can look; libraries fall back.
@@ -105,6 +106,20 @@ fn dangerous() -> Result<Rules, SeccompError> {
     rules.insert(libc::SYS_personality, vec![all(unusual.into())?]);
     set_id(&mut rules)?;
     Ok(rules)
+}
+
+/// Priorities and schedules of other processes: without a pid namespace, those of all processes of its user. Its own (0) are its
+/// business; Landlock does not know them.
+fn schedules_of_others(rules: &mut Rules) -> Result<(), SeccompError> {
+    // What is counted by process, and the number by which ioprio_set(2) says so.
+    const IOPRIO_WHO_PROCESS: i32 = 1;
+    for (call, process) in [(libc::SYS_setpriority, libc::PRIO_PROCESS.cast_signed()), (libc::SYS_ioprio_set, IOPRIO_WHO_PROCESS)] {
+        rules.insert(call, vec![all(vec![differs(0, process)?])?, all(vec![differs(1, 0)?])?]);
+    }
+    for call in [libc::SYS_sched_setaffinity, libc::SYS_sched_setscheduler, libc::SYS_sched_setparam, libc::SYS_sched_setattr] {
+        rules.insert(call, vec![all(vec![differs(0, 0)?])?]);
+    }
+    Ok(())
 }
 
 /// Bits of a mode that let whoever executes a file become its owner or group.

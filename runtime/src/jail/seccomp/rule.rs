@@ -61,6 +61,13 @@ pub(super) fn when_one_of(rules: &mut Rules, number: i64, argument: u8, values: 
     Ok(())
 }
 
+/// Adds a call that matches when a pointer is null.
+pub(super) fn when_null(rules: &mut Rules, number: i64, argument: u8) -> Result<(), SeccompError> {
+    let null = SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0).map_err(SeccompError::Build)?;
+    rules.insert(number, vec![all(vec![null])?]);
+    Ok(())
+}
+
 /// Adds `clone` for threads of this process alone: no new process, no new namespace.
 pub(super) fn threads_only(rules: &mut Rules) -> Result<(), SeccompError> {
     let namespaces = NAMESPACE_FLAGS.iter().fold(0, |mask, flag| mask | flag);
@@ -71,12 +78,11 @@ pub(super) fn threads_only(rules: &mut Rules) -> Result<(), SeccompError> {
     Ok(())
 }
 
-/// Adds `mmap` and `mprotect` of memory that is writable or executable, but never both.
-pub(super) fn write_xor_execute(rules: &mut Rules) -> Result<(), SeccompError> {
+/// Adds `mmap` and `mprotect` of memory that is not executable: whatever code these processes run was mapped before their jail closed, so that
+/// whoever takes one over can bring none of their own.
+pub(super) fn never_execute(rules: &mut Rules) -> Result<(), SeccompError> {
     for number in [libc::SYS_mmap, libc::SYS_mprotect] {
-        let not_executable = all(vec![masked(2, libc::PROT_EXEC, 0)?])?;
-        let not_writable = all(vec![masked(2, libc::PROT_WRITE, 0)?])?;
-        rules.insert(number, vec![not_executable, not_writable]);
+        rules.insert(number, vec![all(vec![masked(2, libc::PROT_EXEC, 0)?])?]);
     }
     Ok(())
 }

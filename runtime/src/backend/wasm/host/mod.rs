@@ -52,7 +52,7 @@ use crate::{
     backend::{
         Launch,
         handoff::{self, HandoffError},
-        protocol::{self, End, FromChild, PACKET_MOST_BYTES, REPORT_PIECE_BYTES, ToChild},
+        protocol::{self, End, FromChild, PACKET_MOST_BYTES, REPORT_PIECE_BYTES, Stream, ToChild},
     },
     cell::AgentName,
     jail::JailError,
@@ -108,8 +108,11 @@ pub enum HostError {
 /// The hidden subcommand that runs [`main_host`].
 pub const HOST_COMMAND: &str = "__host";
 
+/// What runs in a host in place of its guests, in the closed jail and without wasm: the first wall is assumed fallen. Returns its last words.
+pub type Fallen = Box<dyn FnOnce() -> String>;
+
 /// Serves the guests until the last has ended. A guest that cannot be loaded is refused, and does not keep the others.
-fn serve(spec: HostSpec, socket: OwnedFd) -> Result<(), HostError> {
+fn serve(spec: HostSpec, socket: OwnedFd, fallen: Option<Fallen>) -> Result<(), HostError> {
     let programs = spec.programs.iter().map(|number| handoff::take(*number)).collect::<Result<Vec<_>, _>>()?;
     let count = spec.launches.len();
     if count != spec.program_of.len() || count == 0 || u16::try_from(count).is_err() {
@@ -138,7 +141,13 @@ fn serve(spec: HostSpec, socket: OwnedFd) -> Result<(), HostError> {
                 runtime.block_on(flush(&outbox));
                 Ok(())
             }
-            Ok(guests) => runtime.block_on(live(guests, engines, outbox)),
+            Ok(guests) => match fallen {
+                None => runtime.block_on(live(guests, engines, outbox)),
+                Some(fallen) => {
+                    runtime.block_on(fall(&guests, fallen, &outbox));
+                    Ok(())
+                }
+            },
             Err(error) => {
                 runtime.block_on(flush(&outbox));
                 Err(error)
@@ -236,6 +245,18 @@ async fn live(guests: Vec<Loaded>, engines: Vec<Engine>, outbox: Arc<Outbox>) ->
     Ok(())
 }
 
+/// Runs what a drill put in the guests' place, and tells the warden of it as the first guest's output and end.
+async fn fall(guests: &[Loaded], fallen: Fallen, outbox: &Outbox) {
+    flush(outbox).await;
+    let words = fallen();
+    for guest in guests.iter().take(1) {
+        let (index, agent) = (guest.recipe.index, guest.recipe.launch.agent.clone());
+        outbox.output(index, Stream::Stdout, words.as_bytes());
+        outbox.say(index, &FromChild::Ended { agent, end: End::Exited { code: 0 } });
+    }
+    flush(outbox).await;
+}
+
 /// Says that a guest ended, should its task end without having said so: by a panic in a host function.
 struct LastWord {
     outbox: Arc<Outbox>,
@@ -316,9 +337,20 @@ fn hear(word: ToChild, ears: &BTreeMap<AgentName, Ear>) -> Result<(), Nonsense> 
 
 /// The hidden subcommand `__host --handoff N --socket M`: takes over what its parent handed to it, and serves.
 pub fn main_host(handoff: RawFd, socket: RawFd) -> ExitCode {
+    host(handoff, socket, None)
+}
+
+/// A host as [`main_host`] starts it, up to the moment at which guest code would run: its jail is closed then, and `fallen` runs in it.
+///
+/// For drills alone: what it shows is what somebody could do who has broken out of wasmtime.
+pub fn main_fallen(handoff: RawFd, socket: RawFd, fallen: Fallen) -> ExitCode {
+    host(handoff, socket, Some(fallen))
+}
+
+fn host(handoff: RawFd, socket: RawFd, fallen: Option<Fallen>) -> ExitCode {
     // Started through /proc/self/exe, it would be called "exe" by whoever lists processes.
     let _ = rustix::thread::set_name(c"lazarus-host");
-    let served = handoff::receive(handoff).map_err(HostError::from).and_then(|spec| serve(spec, handoff::take(socket)?));
+    let served = handoff::receive(handoff).map_err(HostError::from).and_then(|spec| serve(spec, handoff::take(socket)?, fallen));
     let Err(error) = served else { return ExitCode::SUCCESS };
     // Nobody is left to tell if this fails.
     let _ = writeln!(io::stderr(), "lazarus host: failed to {}", one_line(&chain(&error), WORDS_MOST));
