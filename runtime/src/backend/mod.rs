@@ -8,6 +8,7 @@ pub mod nursery;
 pub mod packets;
 pub mod process;
 pub mod protocol;
+pub mod reach;
 pub mod spawned;
 pub mod wasm;
 

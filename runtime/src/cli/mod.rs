@@ -1,5 +1,6 @@
 //! The command line: parses, calls one use case, prints. Nothing is decided here.
 
+mod agent_args;
 mod args;
 mod audit_args;
 mod cell;
@@ -20,7 +21,8 @@ use std::{
 use clap::{CommandFactory, FromArgMatches};
 
 use self::{
-    args::{AgentCommand, Cli, Command},
+    agent_args::AgentCommand,
+    args::{Cli, Command},
     audit_args::ReceiptArgs,
     failure::Failure,
     say::Say,

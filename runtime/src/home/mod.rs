@@ -18,6 +18,7 @@ mod rehearsal;
 mod remove;
 mod seed;
 mod source;
+mod template;
 #[cfg(test)]
 mod test_ground;
 
@@ -37,3 +38,4 @@ pub use rehearsal::{Stage, clear_stale, stage_path};
 pub use remove::{Removed, remove_tree};
 pub use seed::{Database, SeedError, Seeded, seed};
 pub use source::{SourceError, check_mount_source, check_read_source};
+pub use template::digest_tree;

@@ -4,6 +4,7 @@
 //! An [`Operator`] is one command's view: the root, the registry, and who gives the command.
 
 mod agents;
+mod approval;
 mod artifacts;
 mod as_member;
 mod audit;
@@ -11,6 +12,7 @@ mod audit_error;
 mod audit_key;
 mod audit_show;
 mod author;
+mod check;
 mod close;
 mod destroy;
 mod error;
@@ -31,16 +33,19 @@ mod status;
 mod summon;
 mod sweep;
 mod teardown;
+mod why;
 
 use std::path::Path;
 
-pub use agents::{AgentListed, AgentShown};
+pub use agents::{AgentAdded, AgentListed, AgentShown};
+pub use approval::AgentApproved;
 pub use artifacts::{ArtifactLine, Destination, Fetched};
 pub use audit::{AuditVerdict, Completeness, Integrity, Voucher};
 pub use audit_error::AuditError;
 pub use audit_key::{HeadShown, KeyShown};
 pub use audit_show::{AuditLine, AuditQuery, AuditShown};
-pub use author::{Checked, ImportGroup, Scaffolded};
+pub use author::Scaffolded;
+pub use check::{Checked, CheckedDefinition, ImportGroup};
 pub use close::Closed;
 pub use destroy::Destroyed;
 pub use error::{Error, Kind};
@@ -59,6 +64,7 @@ pub use send::{Fate, Outgoing, Recipient, Sent, SentOne};
 pub use status::{CellStatus, CellView, MailStatus, Probe, RunStatus};
 pub use summon::Summoned;
 pub use sweep::Swept;
+pub use why::{Ruling, Why, WhyAnswer};
 
 use crate::{
     cell::{CellId, Identity, Record},

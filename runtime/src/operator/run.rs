@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, Operator, Wish, teardown};
+use super::{Error, Operator, Wish, approval::Purpose, teardown};
 use crate::{
     audit::Action,
     backend::protocol::End,
@@ -29,7 +29,7 @@ impl Operator {
     pub fn run(&mut self, agent: &AgentName, project: &ProjectName, wish: &Wish, timeout: Option<Duration>) -> Result<Ran, Error> {
         let agents = [agent.clone()];
         let (planned, proposal) = self.audited(Action::Run, None, |operator| {
-            let planned = operator.plan(&agents, wish)?;
+            let planned = operator.plan_for(Purpose::new_cell(Action::Run), &agents, wish)?;
             if planned.by_events().is_some() {
                 return Err(Error::LivesByEvents);
             }

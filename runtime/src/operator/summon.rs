@@ -11,7 +11,7 @@ use chrono::Utc;
 use rustix::fs::MemfdFlags;
 use serde::Serialize;
 
-use super::{Error, Operator, Wish, plan::Planned};
+use super::{Error, Operator, Wish, approval::Purpose, plan::Planned};
 use crate::{
     audit::Action,
     cell::{AgentName, BackendKind, CellId, Event, FailReason, Identity, Member, ProjectName, Proposal, Role},
@@ -58,9 +58,10 @@ impl Operator {
     /// What was asked for cannot be had, or an agent did not become ready: then nothing is left but the row that says so.
     pub fn summon(&mut self, agents: &[AgentName], project: &ProjectName, wish: &Wish, team: bool) -> Result<Summoned, Error> {
         failpoint::hit(Point::SummonStart);
+        let action = if team { Action::Team } else { Action::Summon };
         // What comes of it once the cell is written down, the registry audits with the cell's first step.
-        let (planned, proposal) = self.audited(if team { Action::Team } else { Action::Summon }, None, |operator| {
-            let planned = operator.plan(agents, wish)?;
+        let (planned, proposal) = self.audited(action, None, |operator| {
+            let planned = operator.plan_for(Purpose::new_cell(action), agents, wish)?;
             let proposal = operator.propose(agents, project, wish, team, &planned)?;
             Ok((planned, proposal))
         })?;

@@ -70,6 +70,9 @@ pub enum WardenError {
     /// A template.
     #[error("open the agent's template: {0}")]
     Template(#[source] io::Error),
+    /// A template that is not the one that was approved.
+    #[error("use the template of agent {0}: it changed since it was approved")]
+    TemplateChanged(AgentName),
     /// The control socket or the logs.
     #[error("open the cell's own files: {0}")]
     Control(#[source] io::Error),

@@ -15,6 +15,7 @@ use super::{
     spec::{AgentPlan, Birth, WardenSpec},
 };
 use crate::{
+    agent::Digest,
     backend::{Launch, Program, Stdio, WasmForm, process, wasm},
     cell::AgentName,
     failpoint::{self, Point},
@@ -99,6 +100,13 @@ pub fn furnish(dir: &CellDir, plan: &AgentPlan) -> Result<(), WardenError> {
     let agent = &plan.launch.agent;
     let place = place_of(dir, home, agent).ok_or_else(|| WardenError::Home(home.clone()))?;
     let template = plan.template.as_deref().map(crate::home::ambient::open_named_dir).transpose().map_err(WardenError::Template)?;
+    if let (Some((template, _)), Some(approved)) = (&template, &plan.template_sha256) {
+        // By the handle that the home is seeded from: it may have been replaced since the command looked.
+        let found = crate::home::digest_tree(template).map_err(WardenError::Template)?;
+        if Digest::parse(approved) != Some(Digest::new(found)) {
+            return Err(WardenError::TemplateChanged(agent.clone()));
+        }
+    }
     dir.make_home(place, agent, template.as_ref().map(|(dir, _)| dir))?;
     Ok(())
 }
@@ -176,5 +184,61 @@ fn run_of(launch: &Launch, speaks: bool, logs: &Arc<Dir>) -> AgentRun {
         home: launch.home.clone(),
         decided: None,
         refusal: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{
+        cell::{CellId, Role},
+        policy::Policy,
+    };
+
+    #[test]
+    fn a_template_that_is_not_the_approved_one_is_not_used() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let root = Root::open(&temp.path().join("root")).expect("a root");
+        let template = temp.path().join("template");
+        fs::create_dir(&template).expect("made");
+        fs::write(template.join("SOUL.md"), "soul").expect("written");
+        let (handle, _) = crate::home::ambient::open_named_dir(&template).expect("opened");
+        let approved = Digest::new(crate::home::digest_tree(&handle).expect("digested")).to_string();
+        let furnished = |number| {
+            let dir = root.create_cell(&CellId::from_bits(number)).expect("a cell");
+            let agent: AgentName = "scribe".parse().expect("a name");
+            let home = dir.home_path(Place::Only, &agent);
+            let launch = Launch {
+                agent: agent.clone(),
+                role: Role::Executor,
+                program: Program::Command { argv: vec!["true".into()] },
+                policy: Policy::default(),
+                home: Some(home.clone()),
+                shared: None,
+                env: Vec::new(),
+                stdio: Stdio::Captured,
+                tick: None,
+                again: false,
+            };
+            let (template, template_sha256) = (Some(template.clone()), Some(approved.clone()));
+            let plan = AgentPlan {
+                identity: crate::cell::Identity::Agent(agent),
+                launch,
+                template,
+                template_sha256,
+                source_sha256: None,
+                definition: None,
+            };
+            (furnish(&dir, &plan), home.join("SOUL.md"))
+        };
+        let (made, soul) = furnished(1);
+        made.expect("the one that was approved");
+        assert_eq!(fs::read_to_string(soul).expect("seeded"), "soul");
+        fs::write(template.join("SOUL.md"), "another").expect("replaced after the command looked");
+        let (made, soul) = furnished(2);
+        assert!(matches!(made, Err(WardenError::TemplateChanged(_))), "{made:?}");
+        assert!(!soul.exists(), "nothing of it was seeded");
     }
 }

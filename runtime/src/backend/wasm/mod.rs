@@ -13,6 +13,7 @@ mod confine;
 mod detect;
 mod engine;
 mod host;
+pub mod imports;
 mod inspect;
 mod look;
 mod spawn;

@@ -12,6 +12,7 @@ mod run;
 mod status;
 mod summon;
 mod sweep;
+mod why;
 
 use std::process::ExitCode;
 
@@ -119,6 +120,10 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
         Command::Explain { subject } => {
             let explained = operator.explain(&subject)?;
             Ok(explain::said(&explained, say))
+        }
+        Command::Why { cell, subject, agent, write } => {
+            let why = operator.why(&cell, &subject, agent.as_ref(), write)?;
+            Ok(say.done(&success(&why), || why::lines(&why)))
         }
         Command::Agent(command) => agents::run(&mut operator, command, say),
         Command::Audit(command) => audit::run(&mut operator, command, say),

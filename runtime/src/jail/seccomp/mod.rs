@@ -13,6 +13,7 @@ mod compiler;
 mod host;
 mod process;
 mod rule;
+mod ruling;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,19 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetA
 
 use super::{JailError, Profile, error::SeccompError};
 use crate::policy::{Address, Enforcer, Report, Wall};
+
+pub use ruling::{SyscallRuling, Verdict, ruling};
+
+/// A system call: its name, and its number on this processor.
+type Call = (&'static str, i64);
+
+/// System calls by the names that libc gives their numbers.
+macro_rules! calls {
+    ($($number:ident),* $(,)?) => {
+        &[$((stringify!($number), libc::$number),)*]
+    };
+}
+use calls;
 
 /// Rules by number of the system call; an empty list matches any arguments.
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -88,7 +102,7 @@ pub fn hold_connects() -> std::io::Result<std::os::fd::OwnedFd> {
 /// # Errors
 /// What the kernel says.
 pub fn refuse_connects() -> Result<(), JailError> {
-    let list = List { rules: rule::any_arguments(&[process::HELD]), on: errno(libc::EACCES), off: SeccompAction::Allow };
+    let list = List { rules: rule::any_arguments(&[("connect", process::HELD)]), on: errno(libc::EACCES), off: SeccompAction::Allow };
     compile(list).and_then(|program| install(&program)).map_err(JailError::Seccomp)
 }
 

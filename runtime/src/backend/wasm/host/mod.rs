@@ -13,6 +13,8 @@
 mod agent;
 mod ends;
 mod guest;
+#[cfg(test)]
+mod imports_tests;
 mod limiter;
 mod load;
 mod meter;
