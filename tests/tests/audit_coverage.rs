@@ -21,7 +21,7 @@ enum Duty {
 use Duty::{Audited, Call, Reads};
 
 /// Each command of `lazarus --help`, and of the help of each.
-const TABLE: [(&str, Duty); 49] = [
+const TABLE: [(&str, Duty); 51] = [
     ("summon", Audited(Action::Summon, summon)),
     ("team", Audited(Action::Team, team)),
     ("run", Audited(Action::Run, run)),
@@ -39,6 +39,7 @@ const TABLE: [(&str, Duty); 49] = [
     ("resurrect", Audited(Action::Resurrect, resurrect)),
     ("sweep", Audited(Action::Sweep, sweep)),
     ("explain", Reads("")),
+    ("why", Reads("")),
     ("join", Audited(Action::Join, join)),
     ("cell me", Call),
     ("cell members", Call),
@@ -59,6 +60,7 @@ const TABLE: [(&str, Duty); 49] = [
     ("agent check", Reads("")),
     ("agent list", Reads("")),
     ("agent show", Reads("")),
+    ("agent approve", Audited(Action::AgentApprove, agent_approve)),
     ("agent remove", Audited(Action::AgentRemove, agent_remove)),
     ("audit verify", Reads("")),
     ("audit show", Reads("")),
@@ -326,6 +328,13 @@ fn agent_add(stage: &Stage) {
     stage.refused(&["agent", "add", "nowhere.toml"], 1);
 }
 
+fn agent_approve(stage: &Stage) {
+    let file = stage.lab.file("agent.toml", "[agent]\nname = \"worker\"\ncommand = [\"/bin/sleep\", \"9\"]\n");
+    let _ = stage.lab.run(&["agent", "add", &file.to_string_lossy()]).exits(0);
+    stage.done(&["agent", "approve", "worker"]);
+    stage.refused(&["agent", "approve", "nobody"], 3);
+}
+
 fn agent_remove(stage: &Stage) {
     let file = stage.lab.file("agent.toml", "[agent]\nname = \"worker\"\ncommand = [\"/bin/sleep\", \"9\"]\n");
     let _ = stage.lab.run(&["agent", "add", &file.to_string_lossy()]).exits(0);
@@ -379,7 +388,8 @@ fn what_only_reads_leaves_no_row() {
     let mut stage = Stage { lab: Lab::new(), action: Action::Summon };
     stage.lab.leaves_cells();
     let cell = stage.cell();
-    let reads: [&[&str]; 12] = [
+    let reads: [&[&str]; 13] = [
+        &["why", &cell, "/etc/passwd"],
         &["status"],
         &["status", &cell],
         &["logs", &cell],
