@@ -27,10 +27,6 @@ impl Duty {
         for agent in &agents {
             self.post.move_over(agent, new);
         }
-        // What the warden holds for them, it holds for the new host's as well: what nobody reports counts as not held.
-        for plan in &plans {
-            self.promise(plan, new);
-        }
         let how = one_line(&describe(&end), REASON_MOST_BYTES);
         let at = Utc::now();
         let ends: Vec<(AgentName, RunEnd)> =
