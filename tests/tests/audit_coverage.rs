@@ -21,7 +21,7 @@ enum Duty {
 use Duty::{Audited, Call, Reads};
 
 /// Each command of `lazarus --help`, and of the help of each.
-const TABLE: [(&str, Duty); 51] = [
+const TABLE: [(&str, Duty); 52] = [
     ("summon", Audited(Action::Summon, summon)),
     ("team", Audited(Action::Team, team)),
     ("run", Audited(Action::Run, run)),
@@ -35,6 +35,7 @@ const TABLE: [(&str, Duty); 51] = [
     ("inbox", Audited(Action::Inbox, inbox)),
     ("artifacts", Reads("lists them")),
     ("artifacts get", Audited(Action::Artifact, artifacts_get)),
+    ("archive", Audited(Action::Archive, archive)),
     ("extend", Audited(Action::Extend, extend)),
     ("resurrect", Audited(Action::Resurrect, resurrect)),
     ("sweep", Audited(Action::Sweep, sweep)),
@@ -284,6 +285,13 @@ fn artifacts_get(stage: &Stage) {
     stage.done(&["artifacts", &cell, "get", "report"]);
     stage.refused(&["artifacts", &cell, "get", "report"], 1);
     stage.refused(&["artifacts", &cell, "get", "none\u{1b}[2J"], 3);
+}
+
+fn archive(stage: &Stage) {
+    let cell = stage.cell();
+    let _ = stage.lab.run(&["close", &cell]).exits(0);
+    stage.refused_to_strangers(&["archive", &cell, "-o", "cell.tar"]);
+    stage.done(&["archive", &cell, "-o", "cell.tar"]);
 }
 
 fn extend(stage: &Stage) {
