@@ -304,7 +304,7 @@ fn what_was_removed_is_compared_with_nothing() {
     add(&lab, &[]);
     let _ = lab.run(&["agent", "remove", "scribe"]).exits(0);
     let _: Outcome = lab.json(&["agent", "approve", "scribe"]).exits(NOT_FOUND);
-    assert_eq!(refusals(&lab, "agent_approve"), ["scribe: not there"]);
+    assert_eq!(refusals(&lab, "agent_approve"), ["Agent scribe not found"]);
     lab.file("agent.toml", SCRIBE.replace("64MiB", "2GiB"));
     assert_eq!(add(&lab, &[])["approved"], true);
     it_runs(&lab, "one");

@@ -21,7 +21,7 @@ enum Duty {
 use Duty::{Audited, Call, Reads};
 
 /// Each command of `lazarus --help`, and of the help of each.
-const TABLE: [(&str, Duty); 49] = [
+const TABLE: [(&str, Duty); 52] = [
     ("summon", Audited(Action::Summon, summon)),
     ("team", Audited(Action::Team, team)),
     ("run", Audited(Action::Run, run)),
@@ -35,10 +35,12 @@ const TABLE: [(&str, Duty); 49] = [
     ("inbox", Audited(Action::Inbox, inbox)),
     ("artifacts", Reads("lists them")),
     ("artifacts get", Audited(Action::Artifact, artifacts_get)),
+    ("archive", Audited(Action::Archive, archive)),
     ("extend", Audited(Action::Extend, extend)),
     ("resurrect", Audited(Action::Resurrect, resurrect)),
     ("sweep", Audited(Action::Sweep, sweep)),
     ("explain", Reads("")),
+    ("why", Reads("")),
     ("join", Audited(Action::Join, join)),
     ("cell me", Call),
     ("cell members", Call),
@@ -59,6 +61,7 @@ const TABLE: [(&str, Duty); 49] = [
     ("agent check", Reads("")),
     ("agent list", Reads("")),
     ("agent show", Reads("")),
+    ("agent approve", Audited(Action::AgentApprove, agent_approve)),
     ("agent remove", Audited(Action::AgentRemove, agent_remove)),
     ("audit verify", Reads("")),
     ("audit show", Reads("")),
@@ -284,6 +287,13 @@ fn artifacts_get(stage: &Stage) {
     stage.refused(&["artifacts", &cell, "get", "none\u{1b}[2J"], 3);
 }
 
+fn archive(stage: &Stage) {
+    let cell = stage.cell();
+    let _ = stage.lab.run(&["close", &cell]).exits(0);
+    stage.refused_to_strangers(&["archive", &cell, "-o", "cell.tar"]);
+    stage.done(&["archive", &cell, "-o", "cell.tar"]);
+}
+
 fn extend(stage: &Stage) {
     let cell = stage.cell();
     stage.done(&["extend", &cell, "10m"]);
@@ -324,6 +334,13 @@ fn agent_add(stage: &Stage) {
     stage.done(&["agent", "add", &file.to_string_lossy()]);
     stage.refused(&["agent", "add", &file.to_string_lossy()], 1);
     stage.refused(&["agent", "add", "nowhere.toml"], 1);
+}
+
+fn agent_approve(stage: &Stage) {
+    let file = stage.lab.file("agent.toml", "[agent]\nname = \"worker\"\ncommand = [\"/bin/sleep\", \"9\"]\n");
+    let _ = stage.lab.run(&["agent", "add", &file.to_string_lossy()]).exits(0);
+    stage.done(&["agent", "approve", "worker"]);
+    stage.refused(&["agent", "approve", "nobody"], 3);
 }
 
 fn agent_remove(stage: &Stage) {
@@ -379,7 +396,8 @@ fn what_only_reads_leaves_no_row() {
     let mut stage = Stage { lab: Lab::new(), action: Action::Summon };
     stage.lab.leaves_cells();
     let cell = stage.cell();
-    let reads: [&[&str]; 12] = [
+    let reads: [&[&str]; 13] = [
+        &["why", &cell, "/etc/passwd"],
         &["status"],
         &["status", &cell],
         &["logs", &cell],

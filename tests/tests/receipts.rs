@@ -221,9 +221,22 @@ fn a_teardown_that_was_cut_short_does_not_pass_off_the_rest_as_the_whole() {
     lab.run(&["close", &cell]).exits(0);
     // As it is left by one that was killed while it removed: begun, and some of it gone.
     std::fs::set_permissions(lab.cell_dir(&cell), std::fs::Permissions::from_mode(0o1700)).expect("set");
+    std::fs::remove_file(lab.cell_dir(&cell).join("plan.json")).expect("removed");
     std::fs::remove_dir_all(lab.cell_dir(&cell).join("home")).expect("removed");
     let done = lab.json(&["destroy", &cell]).exits(0).json()["receipt"].clone();
     assert!(text(&done["home_digest_covers"]).starts_with("what an earlier teardown, which was cut short, had left"), "{done}");
+}
+
+#[test]
+fn a_teardown_that_was_cut_short_before_it_removed_anything_left_the_whole() {
+    let lab = Lab::new();
+    let cell = lab.summon(&["scribe", "p", "--", "sleep", "1000"]);
+    lab.run(&["close", &cell]).exits(0);
+    std::fs::set_permissions(lab.cell_dir(&cell), std::fs::Permissions::from_mode(0o1700)).expect("set");
+    lab.run(&["resurrect", &cell]).exits(0);
+    let done = lab.json(&["destroy", &cell]).exits(0).json()["receipt"].clone();
+    assert_eq!(done["home_digest_covers"], "all", "{done}");
+    assert_eq!(receipt(&lab, &cell)["generation"], 2);
 }
 
 #[test]

@@ -314,6 +314,8 @@ fn destroy_empties_a_disk_that_an_agent_filled_and_keeps_on_filling() {
         let destroyed = disk.json(&["destroy", &cell]);
         assert!(destroyed["receipt"]["processes_ended"].as_u64().expect("a number") >= 1, "{destroyed}");
         assert_eq!(destroyed["receipt"]["remained"], serde_json::json!([]), "{destroyed}");
+        // The key of the first one was made when there was room again.
+        assert_eq!(destroyed["signed"], true, "{destroyed}");
         assert_eq!(text(&disk.json(&["status", &cell])["cell"]["state"]), "destroyed");
         disk.json(&["audit", "verify"]);
     }

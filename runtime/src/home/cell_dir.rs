@@ -6,7 +6,7 @@ use std::{
 };
 
 use cap_std::fs::Dir;
-use rustix::fs::Mode;
+use rustix::fs::{AtFlags, Mode};
 
 use super::{
     ArchiveWish, Archived, DigestLimits, LayoutError, Removed, Seeded, TreeDigest,
@@ -252,9 +252,11 @@ impl CellDir {
         let _ = rustix::fs::fchmod(&self.dir, PRIVATE_DIR | Mode::SVTX);
     }
 
-    /// Whether a teardown has begun to remove the cell.
+    /// Whether a teardown has begun to remove the cell. As long as what it launches is there, nothing else is gone: that is removed first, and
+    /// the cell could have been resurrected since.
     pub(super) fn is_being_removed(&self) -> bool {
-        rustix::fs::fstat(&self.dir).is_ok_and(|stat| Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX))
+        let is_marked = rustix::fs::fstat(&self.dir).is_ok_and(|stat| Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX));
+        is_marked && rustix::fs::statat(&self.dir, PLAN, AtFlags::SYMLINK_NOFOLLOW).is_err()
     }
 
     /// Removes what the cell launched: from now on nothing brings it back.

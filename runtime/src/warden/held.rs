@@ -55,7 +55,8 @@ impl Held {
     /// Why the agent must not live: something is not held, and nobody accepted that; or held less than in the run before.
     pub fn settle(&mut self) -> Result<(), String> {
         let mut report = std::mem::take(&mut self.heard);
-        report.append(std::mem::take(&mut self.own));
+        // It stays: the run that follows, should the host die, is held in the same way.
+        report.append(self.own.clone());
         let covered = |promised: &&Promised| !promised.is_covered(&report);
         let missing: Vec<Promised> = self.promised.iter().filter(covered).cloned().collect();
         for Promised { subject, .. } in missing {
