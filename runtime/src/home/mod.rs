@@ -12,6 +12,7 @@ mod digest;
 mod fold;
 mod handle;
 mod keep;
+mod keyring;
 mod layout;
 mod lease;
 mod measure;
@@ -23,6 +24,7 @@ mod remove;
 mod seed;
 mod source;
 mod tar;
+mod template;
 #[cfg(test)]
 mod test_ground;
 mod walk;
@@ -33,13 +35,14 @@ mod walkers;
 pub use archive::{ArchiveWish, Archived, Noted, Notes, stays_inside};
 pub use cell_dir::{CellDir, Place};
 pub use create::{CreateError, furnish, variables};
-pub use digest::digest_tree;
+pub use digest::{COVERS_ALL, DigestLimits, TreeDigest};
 pub use handle::escape_name;
 pub(crate) use handle::{
     create_private_file, lock_dir, make_dir, modified_at, open_dir, open_file, open_or_make_dir, open_to_append, read_file, replace_file,
     sync_dir,
 };
 pub use keep::{KeepError, forget_file, keep_file};
+pub use keyring::{Keyring, Seed};
 pub use layout::{LayoutError, Root};
 pub use lease::{Held, Lease, LeaseError};
 pub use measure::{Measured, measure};
@@ -48,3 +51,4 @@ pub use remove::{Removed, remove_tree};
 pub use seed::{Database, SeedError, Seeded, seed};
 pub use source::{SourceError, check_mount_source, check_read_source};
 pub use tar::{Copied, EntryKind, TarWriter};
+pub use template::digest_tree;

@@ -3,6 +3,7 @@
 mod agents;
 mod archive;
 mod artifacts;
+mod audit;
 mod explain;
 mod logs;
 mod mail;
@@ -18,11 +19,14 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-pub(super) use self::agents::{check as agent_check, new as agent_new};
 pub use self::archive::ArchiveArgs;
 use self::mailbox::Mailbox;
+pub(super) use self::{
+    agents::{check as agent_check, new as agent_new},
+    audit::check as check_receipt,
+};
 use super::{
-    args::{AuditCommand, Command},
+    args::Command,
     failure::{Failure, INTERNAL},
     say::Say,
 };
@@ -125,10 +129,8 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
             Ok(say.done(&success(&why), || why::lines(&why)))
         }
         Command::Agent(command) => agents::run(&mut operator, command, say),
-        Command::Audit(AuditCommand::Verify) => {
-            let verdict = operator.audit_verify()?;
-            Ok(say.done(&success(&verdict), || verdict.message.clone()))
-        }
+        Command::Audit(command) => audit::run(&mut operator, command, say),
+        Command::Receipt(args) => audit::receipt(&mut operator, &args, say),
         // Carried out already, without an operator.
         Command::Completions { .. } | Command::Cell(_) | Command::Join { .. } => Ok(ExitCode::SUCCESS),
     }
