@@ -21,7 +21,7 @@ enum Duty {
 use Duty::{Audited, Call, Reads};
 
 /// Each command of `lazarus --help`, and of the help of each.
-const TABLE: [(&str, Duty); 49] = [
+const TABLE: [(&str, Duty); 50] = [
     ("summon", Audited(Action::Summon, summon)),
     ("team", Audited(Action::Team, team)),
     ("run", Audited(Action::Run, run)),
@@ -35,6 +35,7 @@ const TABLE: [(&str, Duty); 49] = [
     ("inbox", Audited(Action::Inbox, inbox)),
     ("artifacts", Reads("lists them")),
     ("artifacts get", Audited(Action::Artifact, artifacts_get)),
+    ("archive", Audited(Action::Archive, archive)),
     ("extend", Audited(Action::Extend, extend)),
     ("resurrect", Audited(Action::Resurrect, resurrect)),
     ("sweep", Audited(Action::Sweep, sweep)),
@@ -282,6 +283,13 @@ fn artifacts_get(stage: &Stage) {
     stage.done(&["artifacts", &cell, "get", "report"]);
     stage.refused(&["artifacts", &cell, "get", "report"], 1);
     stage.refused(&["artifacts", &cell, "get", "none\u{1b}[2J"], 3);
+}
+
+fn archive(stage: &Stage) {
+    let cell = stage.cell();
+    stage.refused_to_strangers(&["archive", &cell]);
+    stage.done(&["archive", &cell]);
+    stage.refused(&["archive", "laz-00000000"], 3);
 }
 
 fn extend(stage: &Stage) {
