@@ -86,6 +86,16 @@ impl Canary {
         self.assert_whole();
     }
 
+    /// Asserts that nothing was opened, changed or removed, but that the file of which the home has another name may have been read: by the
+    /// digest of what a cell held.
+    #[track_caller]
+    pub fn assert_untouched_but_read_by_its_other_name(&self) {
+        let reading = ["OPEN", "ACCESS", "CLOSE_NOWRITE"].map(|what| format!("hard: ReadFlags({what}) None"));
+        let touched: Vec<String> = self.touched().into_iter().filter(|event| !reading.contains(event)).collect();
+        assert_eq!(touched, Vec::<String>::new());
+        self.assert_whole();
+    }
+
     /// Asserts that everything is there as it was.
     #[track_caller]
     pub fn assert_whole(&self) {

@@ -292,6 +292,7 @@ fn archive(stage: &Stage) {
     let _ = stage.lab.run(&["close", &cell]).exits(0);
     stage.refused_to_strangers(&["archive", &cell, "-o", "cell.tar"]);
     stage.done(&["archive", &cell, "-o", "cell.tar"]);
+    stage.refused(&["archive", "laz-00000000"], 3);
 }
 
 fn extend(stage: &Stage) {

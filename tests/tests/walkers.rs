@@ -98,7 +98,7 @@ fn destroy_removes_a_planted_home_and_nothing_outside() {
         planter.deep(700);
         let planted = planter.planted();
         let destroyed = lab.json(&["destroy", &cell]).exits(0).json();
-        canary.assert_untouched();
+        canary.assert_untouched_but_read_by_its_other_name();
         let receipt = &destroyed["receipt"];
         assert!(receipt["files_removed"].as_u64() >= Some(planted.files), "{backend}: {receipt}");
         assert!(receipt["directories_removed"].as_u64() >= Some(planted.dirs), "{backend}: {receipt}");
@@ -156,7 +156,7 @@ fn what_cannot_be_removed_is_no_success() {
         drop(immutable);
         lab.run(&["destroy", &cell]).exits(0);
         assert_eq!((lab.state(&cell), lab.cell_dirs()), ("destroyed".to_owned(), Vec::new()));
-        canary.assert_untouched();
+        canary.assert_untouched_but_read_by_its_other_name();
     }
 }
 

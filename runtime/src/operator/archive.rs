@@ -79,6 +79,10 @@ impl Operator {
     /// No such cell, no right to, a state in which it has no homes, a file that is there already or cannot be written. Nothing is then left of
     /// the archive.
     pub fn archive(&mut self, cell: &str, order: &ArchiveOrder) -> Result<CellArchived, Error> {
+        self.audited(Action::Archive, Some(cell), |operator| operator.archive_audited(cell, order))
+    }
+
+    fn archive_audited(&mut self, cell: &str, order: &ArchiveOrder) -> Result<CellArchived, Error> {
         let record = self.swept_cell(cell)?;
         let id = record.proposal.cell_id.clone();
         self.must_lead(&record, "archive", Action::Archive)?;
