@@ -143,7 +143,7 @@ fn minimise(workspace: &Workspace, name: &str) -> Result<()> {
     fs::create_dir_all(&fresh).with_context(|| format!("make {}", fresh.display()))?;
     let mut command = cargo_fuzz(workspace, "run")?;
     command.arg(name).arg(&fresh).arg(&corpus).arg(&found).arg("--");
-    command.args(["-merge=1".to_owned(), "-max_len=4096".to_owned(), format!("-max_total_time={}", MOST.as_secs())]);
+    command.args(["-set_cover_merge=1".to_owned(), "-max_len=2048".to_owned(), format!("-max_total_time={}", MOST.as_secs())]);
     run::step(&mut command)?;
     let files: Vec<_> = fs::read_dir(&fresh)?.collect::<Result<_, _>>()?;
     ensure!(!files.is_empty(), "the minimised corpus of {name} is empty");
