@@ -3,7 +3,7 @@
 use lazarus::{
     backend::protocol::{End, FromChild, Packet, from_child},
     cell::AgentName,
-    warden::rehearsal::{Next, Part, Rehearsal, Seen, Standing},
+    warden::by_hand::{ByHand, Next, Part, Seen, Standing},
 };
 
 /// The most that happens in one life.
@@ -16,7 +16,7 @@ pub fn life(data: &[u8]) {
     let part = |agent: &str, by_events| Part { agent: agent.parse().expect("a name"), by_events };
     // A host of two agents, a host of one, and a process.
     let mut cast = vec![vec![part("a", true), part("b", true)], vec![part("c", true)], vec![part("d", false)]];
-    let mut life = Rehearsal::new(&cast).expect("stand-ins");
+    let mut life = ByHand::new(&cast).expect("stand-ins");
     for act in data.split(|byte| *byte == b'\n').take(ACTS_MOST) {
         let Some((who, rest)) = act.split_first() else { continue };
         if *who == b'i' && cast.len() == 3 {
@@ -37,7 +37,7 @@ pub fn life(data: &[u8]) {
 }
 
 /// One thing that happens, if it can; what follows from it.
-fn happens(life: &mut Rehearsal, cast: &[Vec<Part>], who: u8, rest: &[u8]) -> Option<Next> {
+fn happens(life: &mut ByHand, cast: &[Vec<Part>], who: u8, rest: &[u8]) -> Option<Next> {
     let before = life.runs();
     let (child, packet) = match who {
         b'0'..=b'3' => (Some(usize::from(who - b'0')), true),

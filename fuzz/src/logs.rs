@@ -5,7 +5,7 @@ use std::{cell::OnceCell, sync::Arc};
 use cap_std::{ambient_authority, fs::Dir};
 use lazarus::{
     policy::ByteSize,
-    warden::rehearsal::{Log, Stream},
+    warden::by_hand::{Log, Stream},
 };
 
 use crate::harmless::check_line;

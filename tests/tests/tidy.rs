@@ -34,13 +34,14 @@ const UNSAFE: [(&str, &str); 2] = [
 ];
 
 /// Files that name a path of the machine to the kernel, with the reason. Whatever else is opened, is opened from a handle.
-const AMBIENT: [(&str, &str); 14] = [
+const AMBIENT: [(&str, &str); 15] = [
     ("runtime/src/home/ambient.rs", "the place for it: paths that the operator named"),
     ("runtime/src/home/handle.rs", "/proc/self/fd: changes the mode of an open directory"),
     ("runtime/src/registry/open.rs", "SQLite opens by path: the registry, in the operator's own root"),
     ("runtime/src/jail/cgroup.rs", "control groups: files below /sys/fs/cgroup that Lazarus made"),
     ("runtime/src/jail/liveness.rs", "/proc: which processes live"),
     ("runtime/src/jail/namespaces.rs", "/proc/self: the maps of a user namespace"),
+    ("runtime/src/jail/observe/read.rs", "/proc: what a jailed process is like, compared with its report"),
     ("runtime/src/jail/newroot.rs", "the new root, in the mount namespace of a jailed child"),
     ("runtime/src/unchecked.rs", "/proc/self: its own descriptors and threads"),
     ("runtime/src/backend/process/sources.rs", "opens what a policy grants, after home checked it"),

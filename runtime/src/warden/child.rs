@@ -10,10 +10,11 @@ use crate::{
     },
     cell::{AgentName, ProcessRef},
     jail::{cgroup::Cgroup, liveness},
-    policy::{Enforcer, LimitName, Policy, Report, Subject},
+    policy::Policy,
 };
 
 use super::{
+    held::Held,
     life::Again,
     logs::Log,
     writer::{Told, Writer},
@@ -48,8 +49,8 @@ pub struct AgentRun {
     pub program: String,
     /// What it was granted.
     pub policy: Policy,
-    /// What the jail and the engine said they enforce, and what the warden does.
-    pub report: Report,
+    /// What the jail and the engine say they enforce, and what the warden does.
+    pub held: Held,
     /// Its log; `None` where its streams are the caller's own.
     pub log: Option<Log>,
     /// Its home, where it has one.
@@ -61,21 +62,6 @@ pub struct AgentRun {
 }
 
 impl AgentRun {
-    /// Takes what the child said it enforces, and adds what the warden does.
-    pub fn reported(&mut self, report: Report) {
-        self.report = report;
-        if self.home.is_some() {
-            let most = self.policy.limits.home;
-            let promise = format!("keeps at most {most} in its home, and in /shared");
-            let because = "measured every few seconds: it may grow past that for a moment before its agent is ended";
-            self.report.partial(Enforcer::Warden, Subject::limit(LimitName::Home, most), promise, because);
-        }
-        if self.log.is_some() {
-            let most = self.policy.limits.log;
-            self.report.full(Enforcer::Warden, Subject::limit(LimitName::Log, most), format!("leaves at most {most} of log"));
-        }
-    }
-
     /// Whether the run is over.
     pub const fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Over(_))

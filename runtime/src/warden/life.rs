@@ -197,10 +197,13 @@ impl Life {
         match said {
             // What is enforced is said before any code of the agent runs; whoever says it later may be that code.
             FromChild::Report { .. } if !is_starting => return self.garbled(index),
-            FromChild::Report { report, .. } => run.reported(report),
+            FromChild::Report { report, .. } => run.held.hear(report),
             // Once it was ready, or is over, there is nothing to be ready for.
             FromChild::Ready { .. } if !is_starting => return self.garbled(index),
             FromChild::Ready { .. } => {
+                if let Err(why) = run.held.settle() {
+                    return self.not_held(index, agent, why);
+                }
                 run.stage = Stage::Running;
                 if run.by_events {
                     self.news.push(News::Ready(agent));
@@ -249,6 +252,16 @@ impl Life {
         }
         // One that was started again belongs to a cell that goes on.
         if started || again { self.after_end(agent, end) } else { self.did_not_start(index) }
+    }
+
+    /// An agent is ready, and must not live: not all of its policy is held.
+    fn not_held(&mut self, index: usize, agent: AgentName, why: String) -> Step {
+        let child = &mut self.children[index];
+        child.kill();
+        for run in &mut child.runs {
+            run.refusal.get_or_insert_with(|| why.clone());
+        }
+        self.run_ended(index, agent, End::Exited { code: 1 }, false)
     }
 
     /// An agent's run is over: says so where the cell goes on without it.

@@ -17,6 +17,7 @@ mod inspect;
 mod limits;
 mod neighbours;
 mod programs;
+mod promises;
 mod wat;
 mod worlds;
 
@@ -52,6 +53,7 @@ fn all() -> Vec<Case> {
     [
         compile::CASES,
         programs::CASES,
+        promises::CASES,
         close::CASES,
         limits::CASES,
         files::CASES,

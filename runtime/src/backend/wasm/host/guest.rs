@@ -22,14 +22,9 @@ use super::{
     told::Told,
 };
 use crate::{
-    backend::{Launch, Program, Stdio, protocol::Stream, wasm::text::one_line},
+    backend::{Launch, Program, Stdio, protocol::Stream, reach, wasm::text::one_line},
     policy::{Address, Enforcer, LimitName, Limits, Report, Subject, Wall, format_duration},
 };
-
-/// Where a guest's home is.
-pub const HOME: &str = "/home";
-/// Where what the team shares is.
-pub const SHARED: &str = "/shared";
 
 /// Resources (descriptors, their streams, pollables) an open file: a descriptor, a stream each way, a pollable each.
 const RESOURCES_A_FILE: usize = 5;
@@ -184,7 +179,7 @@ impl Recipe {
         wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
         wasi.max_random_size(self.launch.policy.limits.random.bytes());
         if self.launch.home.is_some() {
-            wasi.initial_cwd(HOME);
+            wasi.initial_cwd(reach::WASM_HOME);
         }
         let mut wasi = wasi.build_p1();
         *wasi.ctx().ctx.filesystem() = self.preopens.clone();

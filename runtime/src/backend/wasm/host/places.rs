@@ -11,9 +11,12 @@ use std::{
 use rustix::fs::OFlags;
 use wasmtime_wasi::{FsPerms, OpenMode, filesystem::Dir};
 
-use super::guest::{HOME, SHARED};
 use crate::{
-    backend::{Launch, wasm::text::one_line},
+    backend::{
+        Launch,
+        reach::{self, Reached},
+        wasm::text::one_line,
+    },
     policy::{Access, Granted, Subject},
 };
 
@@ -84,16 +87,11 @@ impl Opened {
     /// # Errors
     /// The first that is not a directory or cannot be opened.
     pub fn places(&mut self, launch: &Launch) -> Result<Vec<Place>, PlaceError> {
-        let home = launch.home.iter().map(|path| (path.as_path(), HOME, true, Granted::Home));
-        let shared = launch.shared.iter().map(|path| (path.as_path(), SHARED, launch.role.writes_shared(), Granted::Shared));
-        let mounts = launch.policy.mounts.iter().map(|mount| {
-            let writable = match mount.access {
-                Access::Ro => false,
-                Access::Rw => true,
-            };
-            (mount.host.as_path(), mount.guest.as_str(), writable, Granted::Mount)
-        });
-        home.chain(shared).chain(mounts).map(|(host, guest, writable, granted)| self.place(host, guest, writable, granted)).collect()
+        let place = |reached: &Reached| {
+            let Reached { origin, host, guest, access } = reached;
+            self.place(host, &guest.to_string_lossy(), *access == Access::Rw, origin.granted())
+        };
+        reach::reached(launch, true).iter().map(place).collect()
     }
 
     fn place(&mut self, path: &Path, guest: &str, writable: bool, granted: Granted) -> Result<Place, PlaceError> {

@@ -8,6 +8,7 @@ use std::{cell::RefCell, io, process::Command, time::Duration};
 use super::{
     child::{AgentRun, Child, Stage},
     control::parse_ask,
+    held::Held,
     life::{Life, News, Step},
     spec::Answer,
     watch::{Event, take_apart},
@@ -19,22 +20,22 @@ use crate::{
         protocol::End,
         spawned::{Containment, Spawned},
     },
-    cell::AgentName,
-    policy::{Policy, Report},
+    cell::{AgentName, BackendKind},
+    policy::{Asked, Policy},
 };
 
 pub use super::logs::{Log, Stream};
 
 /// No stand-in is waited for so long: it ended at once.
 const ENDED_WITHIN: Duration = Duration::from_secs(10);
-/// Long enough that no rehearsal is over time.
+/// Long enough that no such life is over time.
 const READY_WITHIN: Duration = Duration::from_secs(3600);
 
 thread_local! {
     static STAND_INS: RefCell<Vec<Spawned>> = const { RefCell::new(Vec::new()) };
 }
 
-/// One agent of a rehearsal.
+/// One agent of a life by hand.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     /// Its name.
@@ -92,7 +93,7 @@ pub enum Next {
     NotJoined(usize),
     /// A request was answered.
     Answered(Answer),
-    /// Something that this rehearsal leaves to others.
+    /// Something that this life by hand leaves to others.
     Other,
     /// Nothing lives any more.
     Over,
@@ -102,11 +103,11 @@ pub enum Next {
 pub type Said = (Option<usize>, Option<AgentName>);
 
 /// A life without processes.
-pub struct Rehearsal {
+pub struct ByHand {
     life: Life,
 }
 
-impl Rehearsal {
+impl ByHand {
     /// A life whose children were just started; each has the agents of one list, which is not empty.
     ///
     /// # Errors
@@ -203,7 +204,7 @@ impl Rehearsal {
     }
 }
 
-impl Drop for Rehearsal {
+impl Drop for ByHand {
     fn drop(&mut self) {
         let used = self.life.children.drain(..).map(|child| child.spawned);
         STAND_INS.with_borrow_mut(|idle| idle.extend(used));
@@ -225,19 +226,25 @@ fn stand_in(parts: &[Part], joined: bool) -> io::Result<Child> {
         Some(idle) => idle,
         None => ended()?,
     };
+    // Nothing is enforced here, and nothing reported: that is accepted, so that it lives.
+    let policy = Policy { accept_degraded: true, ..Policy::default() };
     let run = |part: &Part| AgentRun {
         agent: part.agent.clone(),
         stage: Stage::Starting,
         by_events: part.by_events,
         program: String::new(),
-        policy: Policy::default(),
-        report: Report::default(),
+        held: nothing_asked(&policy),
+        policy: policy.clone(),
         log: None,
         home: None,
         decided: None,
         refusal: None,
     };
     Ok(Child::new(spawned, parts.iter().map(run).collect(), joined, None))
+}
+
+fn nothing_asked(policy: &Policy) -> Held {
+    Held::new(&Asked { policy, backend: BackendKind::Wasm, by_events: false, home: false, shared: None, speaks: false, captured: false })
 }
 
 /// A process that has ended: signals to it lead nowhere.
@@ -271,12 +278,12 @@ mod tests {
     }
 
     fn report(agent: &str) -> Vec<u8> {
-        says(&FromChild::Report { agent: agent.parse().expect("a name"), report: Report::default() })
+        says(&FromChild::Report { agent: agent.parse().expect("a name"), report: crate::policy::Report::default() })
     }
 
     /// A life with an invited agent, `b`, beside one that is a member: the invited one's child.
-    fn with_guest() -> (Rehearsal, usize) {
-        let mut life = Rehearsal::new(&[vec![part("a")]]).expect("a stand-in");
+    fn with_guest() -> (ByHand, usize) {
+        let mut life = ByHand::new(&[vec![part("a")]]).expect("a stand-in");
         assert_eq!(life.packet(0, &ready("a")), Next::Activated);
         let guest = life.invited(part("b")).expect("a stand-in");
         (life, guest)
@@ -303,8 +310,8 @@ mod tests {
 
     #[test]
     fn what_is_enforced_is_said_before_the_agent_runs_or_not_at_all() {
-        let decided = |life: &Rehearsal| life.runs()[0].decided.clone();
-        let mut life = Rehearsal::new(&[vec![part("a")]]).expect("a stand-in");
+        let decided = |life: &ByHand| life.runs()[0].decided.clone();
+        let mut life = ByHand::new(&[vec![part("a")]]).expect("a stand-in");
         assert_eq!(life.packet(0, &report("a")), Next::Wait);
         assert_eq!(life.packet(0, &ready("a")), Next::Activated);
         assert_eq!(decided(&life), None);
