@@ -12,9 +12,12 @@ use lazarus::{
 
 use crate::harmless::{check_line, check_refusal};
 
+/// Bytes that are looked at: the longest value has some hundred.
+const MOST_BYTES: usize = 2048;
+
 /// Reads a text as each kind of value.
 pub fn value(data: &[u8]) {
-    let text = String::from_utf8_lossy(data);
+    let text = String::from_utf8_lossy(&data[..data.len().min(MOST_BYTES)]);
     names(&text);
     quantities(&text);
     if let Some(mount) = refused_or::<Mount>(&text) {

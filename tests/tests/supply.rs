@@ -28,7 +28,11 @@ fn cargo(dir: &str, args: &[&str]) -> String {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let command = Command::new(cargo).current_dir(workspace().join(dir)).args(args).args(["--locked", "--offline"]).output();
     let output = command.expect("cargo runs");
-    assert!(output.status.success(), "{dir}: {}", String::from_utf8_lossy(&output.stderr));
+    let talk = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "{dir}: {talk}\nafter a change of dependencies, `cargo xtask fuzz --lock` brings fuzz/Cargo.lock along"
+    );
     String::from_utf8(output.stdout).expect("text")
 }
 

@@ -38,8 +38,8 @@ enum Advisories {
 pub fn main(workspace: &Workspace, options: &Options) -> Result<()> {
     let start = Instant::now();
     let mut advisories = Advisories::Clear;
-    step("supply chain", "change the dependency, or give deny.toml a reason", || {
-        rules(workspace)?;
+    step("licences, sources, duplicate versions", "change the dependency, or give deny.toml a reason", || rules(workspace))?;
+    step("advisories", "move to a version that is not concerned; offline, accept that with --without-advisories", || {
         advisories = check_advisories(workspace, options.without_advisories)?;
         Ok(())
     })?;
@@ -104,7 +104,7 @@ fn check_advisories(workspace: &Workspace, optional: bool) -> Result<Advisories>
         if optional {
             return Ok(Advisories::NotChecked(why));
         }
-        bail!("advisories were NOT checked: {why}; go online, or accept that with --without-advisories");
+        bail!("advisories were NOT checked: {why}");
     }
     Ok(Advisories::Clear)
 }

@@ -34,6 +34,9 @@ const COMPLAINT_MOST_BYTES: usize = 300;
 /// How long a peer may take to say what it wants.
 const ASK_WITHIN: Duration = Duration::from_secs(5);
 
+/// How long nobody is accepted after the system had no descriptor or memory for a peer.
+const SHORT_OF_EVERYTHING: Duration = Duration::from_millis(200);
+
 /// One request, and where its answers go; dropping the sender closes the connection.
 pub struct Request {
     /// What is asked.
@@ -77,12 +80,16 @@ pub type Guard = mpsc::Sender<std::convert::Infallible>;
 /// Accepts peers for as long as the receiver lives.
 ///
 /// # Errors
-/// A listener that cannot be waited for or accepted from.
+/// A listener that cannot be waited for.
 pub async fn serve(listener: UnixListener, requests: mpsc::UnboundedSender<Request>, guard: Guard) -> io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(listener)?;
     loop {
-        let (stream, _) = listener.accept().await?;
-        let peer = stream.peer_cred()?.uid();
+        let Ok((stream, _)) = listener.accept().await else {
+            // No descriptor or memory just now: that passes, and the cell must still hear its operator then.
+            tokio::time::sleep(SHORT_OF_EVERYTHING).await;
+            continue;
+        };
+        let Ok(peer) = stream.peer_cred().map(|peer| peer.uid()) else { continue };
         let own = rustix::process::geteuid();
         // The directory's mode keeps others out already; this holds where it was loosened.
         if peer != own.as_raw() && peer != 0 {

@@ -8,6 +8,9 @@
 
 use crate::policy::{Asked, Enforcer, Promised, Report};
 
+/// Pieces of one report, at the most. That of the largest policy has some twenty; a child that is no longer its own master has no end.
+const PIECES_MOST: usize = 64;
+
 /// What is gathered of one agent until it is ready, and what came of it.
 #[derive(Debug)]
 pub struct Held {
@@ -15,6 +18,7 @@ pub struct Held {
     accepts: bool,
     own: Report,
     heard: Report,
+    pieces: usize,
     /// Whole, once it is settled; until then that of the run before it, if its host was started again.
     report: Report,
     follows: bool,
@@ -24,7 +28,7 @@ impl Held {
     /// Nothing heard yet.
     pub fn new(asked: &Asked<'_>) -> Self {
         let (own, heard, report) = (Report::new(), Report::new(), Report::new());
-        Self { promised: asked.promised(), accepts: asked.policy.accept_degraded, own, heard, report, follows: false }
+        Self { promised: asked.promised(), accepts: asked.policy.accept_degraded, own, heard, pieces: 0, report, follows: false }
     }
 
     /// Where the warden records what it holds itself, as it takes that on.
@@ -32,9 +36,15 @@ impl Held {
         &mut self.own
     }
 
-    /// Takes a piece of what the child reports.
-    pub fn hear(&mut self, piece: Report) {
-        self.heard.append(piece);
+    /// Takes a piece of what the child reports; `false` where there are more than any report has.
+    #[must_use]
+    pub fn hear(&mut self, piece: Report) -> bool {
+        self.pieces += 1;
+        let fits = self.pieces <= PIECES_MOST;
+        if fits {
+            self.heard.append(piece);
+        }
+        fits
     }
 
     /// What enforces the policy.
@@ -98,16 +108,16 @@ mod tests {
     fn what_nobody_reported_is_not_held_and_refuses() {
         let policy = Policy::default();
         let mut whole = held(&policy);
-        whole.hear(report(&whole, &[]));
+        assert!(whole.hear(report(&whole, &[])));
         assert_eq!(whole.settle(), Ok(()));
         assert!(!whole.report().is_degraded());
         let mut forgotten = held(&policy);
-        forgotten.hear(report(&forgotten, &[Wall::Ipc.into()]));
+        assert!(forgotten.hear(report(&forgotten, &[Wall::Ipc.into()])));
         let refusal = forgotten.settle().expect_err("a refusal");
         assert!(refusal.contains("ipc (nobody reported it)") && refusal.contains("--accept-degraded"), "{refusal}");
         let accepted = Policy { accept_degraded: true, ..Policy::default() };
         let mut degraded = held(&accepted);
-        degraded.hear(report(&degraded, &[Wall::Ipc.into()]));
+        assert!(degraded.hear(report(&degraded, &[Wall::Ipc.into()])));
         assert_eq!(degraded.settle(), Ok(()));
         assert_eq!(degraded.report().not_held().collect::<Vec<_>>(), ["ipc (nobody reported it)"]);
     }
@@ -116,7 +126,7 @@ mod tests {
     fn what_the_warden_holds_counts_and_goes_on() {
         let policy = Policy::default();
         let mut first = held(&policy);
-        first.hear(report(&first, &[Wall::Ipc.into()]));
+        assert!(first.hear(report(&first, &[Wall::Ipc.into()])));
         first.own().full(Enforcer::Warden, Wall::Ipc, "held by the warden");
         assert_eq!(first.settle(), Ok(()));
     }
@@ -125,15 +135,22 @@ mod tests {
     fn a_run_that_follows_another_holds_no_less() {
         let accepted = Policy { accept_degraded: true, ..Policy::default() };
         let mut first = held(&accepted);
-        first.hear(report(&first, &[Wall::Ipc.into()]));
+        assert!(first.hear(report(&first, &[Wall::Ipc.into()])));
         assert_eq!(first.settle(), Ok(()));
         let mut second = held(&accepted);
         second.follow(&mut first);
-        second.hear(report(&second, &[Wall::Ipc.into()]));
+        assert!(second.hear(report(&second, &[Wall::Ipc.into()])));
         assert_eq!(second.settle(), Ok(()), "as before");
         let mut third = held(&accepted);
         third.follow(&mut second);
-        third.hear(report(&third, &[Wall::Ipc.into(), Wall::Files.into()]));
+        assert!(third.hear(report(&third, &[Wall::Ipc.into(), Wall::Files.into()])));
         assert!(third.settle().is_err_and(|why| why.contains("files (nobody reported it)")));
+    }
+
+    #[test]
+    fn a_report_without_end_is_none() {
+        let mut held = held(&Policy::default());
+        assert!((0..PIECES_MOST).all(|_| held.hear(Report::new())));
+        assert!(!held.hear(Report::new()));
     }
 }

@@ -198,7 +198,11 @@ impl Life {
         match said {
             // What is enforced is said before any code of the agent runs; whoever says it later may be that code.
             FromChild::Report { .. } if !is_starting => return self.garbled(index),
-            FromChild::Report { report, .. } => run.held.hear(report),
+            FromChild::Report { report, .. } => {
+                if !run.held.hear(report) {
+                    return self.garbled(index);
+                }
+            }
             // Once it was ready, or is over, there is nothing to be ready for.
             FromChild::Ready { .. } if !is_starting => return self.garbled(index),
             FromChild::Ready { .. } => {

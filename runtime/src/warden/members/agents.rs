@@ -55,17 +55,22 @@ async fn serve(hatch: AsyncFd<OwnedFd>, identity: Identity, role: Role, events: 
     }
 }
 
-/// The next connection; `None` where the reaper is gone. A packet without one counts as that: no reaper says so.
+/// The next connection; `None` where the reaper is gone. One that the system had no descriptor left for is lost, and its agent sees it end.
 fn next(hatch: &OwnedFd) -> io::Result<Option<UnixStream>> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0; 1];
-    recvmsg(hatch, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)?;
-    let found = ancillary.drain().find_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-        _ => None,
-    });
-    Ok(found.map(UnixStream::from))
+    loop {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut byte = [0; 1];
+        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+        let received = recvmsg(hatch, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, flags)?;
+        let found = ancillary.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+            _ => None,
+        });
+        if found.is_some() || received.bytes == 0 {
+            return Ok(found.map(UnixStream::from));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -198,6 +203,16 @@ mod tests {
         assert!(office.serve().await.is_some(), "one connection ended");
         assert_eq!(office.serve().await, None, "and the last one is served");
         assert_eq!(office.lines, CONNECTIONS_MOST as u64 + 1);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn a_connection_that_was_lost_on_the_way_is_not_the_end_of_the_others() {
+        let (hatch, mut office) = office();
+        // As the kernel delivers it where no descriptor is left: the byte without the connection.
+        rustix::net::send(&hatch, b"c", SendFlags::NOSIGNAL).expect("sent");
+        let _stream = through(&hatch);
+        assert_eq!(office.serve().await, None, "the next one is served");
+        assert_eq!(office.lines, 1);
     }
 
     #[tokio::test(flavor = "current_thread")]

@@ -32,6 +32,10 @@ use crate::{
 
 /// The most people at the door and in conversation, together.
 const PEOPLE_MOST: usize = 32;
+/// Of those, the most of one user who have not said yet with what they come: others still get in.
+const KNOCKS_MOST: usize = 4;
+/// How long the door waits before it opens again after the system had no descriptor or memory for who knocked.
+const SHORT_OF_EVERYTHING: Duration = Duration::from_millis(200);
 /// The longest first line: a secret and a few words.
 const HELLO_MOST_BYTES: usize = 256;
 /// How long somebody may take to say it.
@@ -63,7 +67,11 @@ impl Door {
         let listening = tokio::spawn(async move {
             loop {
                 let Ok(place) = Arc::clone(&hall.places).acquire_owned().await else { return };
-                let Ok((stream, _)) = listener.accept().await else { return };
+                let Ok((stream, _)) = listener.accept().await else {
+                    // It passes: a door that stayed shut for it would not.
+                    tokio::time::sleep(SHORT_OF_EVERYTHING).await;
+                    continue;
+                };
                 tokio::spawn(attend(stream, Arc::clone(&hall), events.clone(), place));
             }
         });
@@ -84,11 +92,36 @@ struct Hall {
     present: Mutex<HashMap<Identity, usize>>,
     /// Wrong secrets by user id: how many, since when.
     wrong: Mutex<HashMap<u32, (u32, Instant)>>,
+    /// Those who have not been let in yet, by user id.
+    knocking: Mutex<HashMap<u32, usize>>,
 }
 
 impl Default for Hall {
     fn default() -> Self {
-        Self { places: Arc::new(Semaphore::new(PEOPLE_MOST)), present: Mutex::default(), wrong: Mutex::default() }
+        Self {
+            places: Arc::new(Semaphore::new(PEOPLE_MOST)),
+            present: Mutex::default(),
+            wrong: Mutex::default(),
+            knocking: Mutex::default(),
+        }
+    }
+}
+
+/// One who knocks, counted until they are let in or not.
+struct Knock<'h> {
+    hall: &'h Hall,
+    user: u32,
+}
+
+impl Drop for Knock<'_> {
+    fn drop(&mut self) {
+        let mut knocking = self.hall.knocking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = knocking.get_mut(&self.user) {
+            *count -= 1;
+            if *count == 0 {
+                knocking.remove(&self.user);
+            }
+        }
     }
 }
 
@@ -99,6 +132,17 @@ struct Seat<'h> {
 }
 
 impl Hall {
+    /// Lets one more of a user's connections say with what it comes.
+    fn knock(&self, user: u32) -> Option<Knock<'_>> {
+        let mut knocking = self.knocking.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = knocking.entry(user).or_insert(0);
+        if *count >= KNOCKS_MOST {
+            return None;
+        }
+        *count += 1;
+        Some(Knock { hall: self, user })
+    }
+
     /// Whether a user may try another secret.
     fn may_try(&self, user: u32, now: Instant) -> bool {
         let wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
@@ -144,6 +188,8 @@ impl Drop for Seat<'_> {
 /// Hears what somebody comes with, and lets them in or not.
 async fn attend(stream: tokio::net::UnixStream, hall: Arc<Hall>, events: Events, _place: OwnedSemaphorePermit) {
     let Ok(user) = stream.peer_cred().map(|peer| peer.uid()) else { return };
+    // Hung up on without a word: whoever knocks so often is no client of ours.
+    let Some(knock) = hall.knock(user) else { return };
     let (reader, mut writer) = stream.into_split();
     let mut reader = BufReader::new(reader);
     let opened = match hear(&mut reader).await {
@@ -165,6 +211,7 @@ async fn attend(stream: tokio::net::UnixStream, hall: Arc<Hall>, events: Events,
             return refuse(&mut writer, refusal).await;
         }
     };
+    drop(knock);
     let Some(_seat) = hall.seat(&opened.caller.identity) else {
         let refusal = Refusal::new(Reason::Full, format!("connect: a member has at most {CONNECTIONS_MOST} connections at a time"));
         refuse(&mut writer, refusal).await;
@@ -226,6 +273,18 @@ mod tests {
             hall.was_wrong(user, start);
         }
         assert!(hall.wrong.lock().expect("not poisoned").len() <= USERS_MOST + 1, "bounded");
+    }
+
+    #[test]
+    fn one_user_who_says_nothing_does_not_keep_the_others_out() {
+        let hall = Hall::default();
+        let mut knocks: Vec<_> = (0..PEOPLE_MOST).filter_map(|_| hall.knock(7)).collect();
+        assert_eq!(knocks.len(), KNOCKS_MOST);
+        assert!(hall.knock(8).is_some(), "another user is heard");
+        knocks.pop();
+        assert!(hall.knock(7).is_some(), "whoever was heard makes room");
+        drop(knocks);
+        assert!(hall.knocking.lock().expect("not poisoned").is_empty());
     }
 
     #[test]
