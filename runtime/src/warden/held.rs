@@ -55,7 +55,8 @@ impl Held {
     /// Why the agent must not live: something is not held, and nobody accepted that; or held less than in the run before.
     pub fn settle(&mut self) -> Result<(), String> {
         let mut report = std::mem::take(&mut self.heard);
-        report.append(std::mem::take(&mut self.own));
+        // Kept, too: whoever follows this run goes on with what the warden holds.
+        report.append(self.own.clone());
         let covered = |promised: &&Promised| !promised.is_covered(&report);
         let missing: Vec<Promised> = self.promised.iter().filter(covered).cloned().collect();
         for Promised { subject, .. } in missing {
@@ -118,6 +119,10 @@ mod tests {
         first.hear(report(&first, &[Wall::Ipc.into()]));
         first.own().full(Enforcer::Warden, Wall::Ipc, "held by the warden");
         assert_eq!(first.settle(), Ok(()));
+        let mut second = held(&policy);
+        second.follow(&mut first);
+        second.hear(report(&second, &[Wall::Ipc.into()]));
+        assert_eq!(second.settle(), Ok(()), "of a host that is started again as well");
     }
 
     #[test]
