@@ -232,7 +232,7 @@ pub fn login_name() -> Option<String> {
 
 /// Opens a regular file that the operator named, of at most `most` bytes, for reading.
 ///
-/// Called for an agent definition and for a component (`agent add`, `--component`, `run FILE.wasm`). A FIFO or a device
+/// Called for an agent definition and for a component (`agent add`, `--component`, `run FILE.wasm`), and for a head or a receipt that is checked. A FIFO or a device
 /// is refused and never waited for.
 ///
 /// # Errors

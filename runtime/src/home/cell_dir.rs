@@ -6,10 +6,12 @@ use std::{
 };
 
 use cap_std::fs::Dir;
+use rustix::fs::Mode;
 
 use super::{
-    LayoutError, Removed, Seeded,
+    DigestLimits, LayoutError, Removed, Seeded, TreeDigest,
     create::furnish,
+    digest,
     handle::{PRIVATE_DIR, make_dir, open_dir, open_or_make_dir, read_file, replace_file},
     remove_tree,
 };
@@ -226,6 +228,22 @@ impl CellDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Digests the homes of the agents, and what they share.
+    pub(super) fn digest(&self, limits: DigestLimits) -> TreeDigest {
+        digest::digest(&self.dir, &[HOME, GUESTS, SHARED], limits)
+    }
+
+    /// Notes that a teardown has begun to remove the cell. A mode is changed (the sticky bit set), since that needs no room on a full disk.
+    pub(super) fn mark_removal(&self) {
+        // Where that is not possible, a teardown that is cut short here leaves a digest of less than it says.
+        let _ = rustix::fs::fchmod(&self.dir, PRIVATE_DIR | Mode::SVTX);
+    }
+
+    /// Whether a teardown has begun to remove the cell.
+    pub(super) fn is_being_removed(&self) -> bool {
+        rustix::fs::fstat(&self.dir).is_ok_and(|stat| Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX))
     }
 
     /// Removes what the cell launched: from now on nothing brings it back.

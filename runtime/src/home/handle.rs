@@ -135,6 +135,18 @@ pub(super) fn unlock_dir(parent: BorrowedFd<'_>, name: impl Arg + Copy) -> rusti
     rustix::fs::chmodat(CWD, format!("/proc/self/fd/{}", dir.as_raw_fd()), PRIVATE_DIR, AtFlags::empty())
 }
 
+/// Gives the owner back the right to read a regular file, which is found by handle and never through a link. One that has another name
+/// besides is not touched: that name may be outside, and its owner's to decide about.
+pub(super) fn unlock_file(parent: BorrowedFd<'_>, name: impl Arg + Copy) -> rustix::io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let file = rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let stat = rustix::fs::fstat(&file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink != 1 {
+        return Err(Errno::INVAL);
+    }
+    rustix::fs::chmodat(CWD, format!("/proc/self/fd/{}", file.as_raw_fd()), PRIVATE_FILE, AtFlags::empty())
+}
+
 /// Writes a name that a guest chose so that a terminal shows it and does nothing else; bounded.
 pub fn escape_name(name: &[u8]) -> String {
     let mut text = String::new();

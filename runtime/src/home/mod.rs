@@ -10,6 +10,7 @@ mod create;
 mod digest;
 mod handle;
 mod keep;
+mod keyring;
 mod layout;
 mod lease;
 mod measure;
@@ -17,17 +18,19 @@ mod rehearsal;
 mod remove;
 mod seed;
 mod source;
+mod template;
 #[cfg(test)]
 mod test_ground;
 
 pub use cell_dir::{CellDir, Place};
 pub use create::{CreateError, furnish, variables};
-pub use digest::digest_tree;
+pub use digest::{COVERS_ALL, DigestLimits, TreeDigest};
 pub use handle::escape_name;
 pub(crate) use handle::{
     create_private_file, lock_dir, make_dir, open_dir, open_file, open_or_make_dir, read_file, replace_file, sync_dir,
 };
 pub use keep::{KeepError, forget_file, keep_file};
+pub use keyring::{Keyring, Seed};
 pub use layout::{LayoutError, Root};
 pub use lease::{Held, Lease, LeaseError};
 pub use measure::{Measured, measure};
@@ -35,3 +38,4 @@ pub use rehearsal::{Stage, clear_stale, stage_path};
 pub use remove::{Removed, remove_tree};
 pub use seed::{Database, SeedError, Seeded, seed};
 pub use source::{SourceError, check_mount_source, check_read_source};
+pub use template::digest_tree;

@@ -2,6 +2,7 @@
 
 mod agents;
 mod artifacts;
+mod audit;
 mod explain;
 mod logs;
 mod mail;
@@ -17,10 +18,13 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-pub(super) use self::agents::{check as agent_check, new as agent_new};
 use self::mailbox::Mailbox;
+pub(super) use self::{
+    agents::{check as agent_check, new as agent_new},
+    audit::check as check_receipt,
+};
 use super::{
-    args::{AuditCommand, Command},
+    args::Command,
     failure::{Failure, INTERNAL},
     say::Say,
 };
@@ -122,10 +126,8 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
             Ok(say.done(&success(&why), || why::lines(&why)))
         }
         Command::Agent(command) => agents::run(&mut operator, command, say),
-        Command::Audit(AuditCommand::Verify) => {
-            let verdict = operator.audit_verify()?;
-            Ok(say.done(&success(&verdict), || verdict.message.clone()))
-        }
+        Command::Audit(command) => audit::run(&mut operator, command, say),
+        Command::Receipt(args) => audit::receipt(&mut operator, &args, say),
         // Carried out already, without an operator.
         Command::Completions { .. } | Command::Cell(_) | Command::Join { .. } => Ok(ExitCode::SUCCESS),
     }
