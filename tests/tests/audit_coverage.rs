@@ -21,7 +21,7 @@ enum Duty {
 use Duty::{Audited, Call, Reads};
 
 /// Each command of `lazarus --help`, and of the help of each.
-const TABLE: [(&str, Duty); 49] = [
+const TABLE: [(&str, Duty); 51] = [
     ("summon", Audited(Action::Summon, summon)),
     ("team", Audited(Action::Team, team)),
     ("run", Audited(Action::Run, run)),
@@ -39,6 +39,7 @@ const TABLE: [(&str, Duty); 49] = [
     ("resurrect", Audited(Action::Resurrect, resurrect)),
     ("sweep", Audited(Action::Sweep, sweep)),
     ("explain", Reads("")),
+    ("why", Reads("")),
     ("join", Audited(Action::Join, join)),
     ("cell me", Call),
     ("cell members", Call),
@@ -55,6 +56,7 @@ const TABLE: [(&str, Duty); 49] = [
     ("cell close", Call),
     ("cell audit", Call),
     ("agent add", Audited(Action::AgentAdd, agent_add)),
+    ("agent approve", Audited(Action::AgentApprove, agent_approve)),
     ("agent new", Reads("makes files where the operator says; opens no root")),
     ("agent check", Reads("")),
     ("agent list", Reads("")),
@@ -324,6 +326,13 @@ fn agent_add(stage: &Stage) {
     stage.done(&["agent", "add", &file.to_string_lossy()]);
     stage.refused(&["agent", "add", &file.to_string_lossy()], 1);
     stage.refused(&["agent", "add", "nowhere.toml"], 1);
+}
+
+fn agent_approve(stage: &Stage) {
+    let file = stage.lab.file("agent.toml", "[agent]\nname = \"worker\"\ncommand = [\"/bin/sleep\", \"9\"]\n");
+    let _ = stage.lab.run(&["agent", "add", &file.to_string_lossy()]).exits(0);
+    stage.done(&["agent", "approve", "worker"]);
+    stage.refused(&["agent", "approve", "nobody"], 3);
 }
 
 fn agent_remove(stage: &Stage) {
