@@ -8,6 +8,7 @@ use super::{
     agent_args::AgentCommand,
     audit_args::{AuditCommand, ReceiptArgs},
     cell::CellCommand,
+    commands::ArchiveArgs,
 };
 use crate::{
     cell::{AgentName, BackendKind, Identity, OnExpire, ProjectName, Role, parse_team},
@@ -211,6 +212,8 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<ArtifactsCommand>,
     },
+    /// Write a cell's homes, and what its members share, into a tar archive
+    Archive(ArchiveArgs),
     /// Give a cell more time
     Extend {
         /// The cell
@@ -367,6 +370,8 @@ limit_options! {
     messages = "messages", "COUNT";
     /// Bytes below the agent's home
     home = "home", "SIZE";
+    /// Files, directories and links below the agent's home
+    files = "files", "COUNT";
     /// Bytes of log kept
     log = "log", "SIZE";
     /// Open descriptors

@@ -9,10 +9,11 @@ use cap_std::fs::Dir;
 use rustix::fs::Mode;
 
 use super::{
-    DigestLimits, LayoutError, Removed, Seeded, TreeDigest,
+    ArchiveWish, Archived, DigestLimits, LayoutError, Removed, Seeded, TreeDigest,
+    archive::archive,
     create::furnish,
     digest,
-    handle::{PRIVATE_DIR, make_dir, open_dir, open_or_make_dir, read_file, replace_file},
+    handle::{PRIVATE_DIR, make_dir, open_dir, open_or_make_dir, open_own_dir, read_file, replace_file},
     remove_tree,
 };
 use crate::cell::{AgentName, CellId};
@@ -143,7 +144,7 @@ impl CellDir {
     /// # Errors
     /// It is gone, or not a directory.
     pub fn shared(&self) -> io::Result<Dir> {
-        open_dir(&self.dir, SHARED)
+        open_own_dir(&self.dir, SHARED)
     }
 
     /// Returns the path of the cell's HERMES_HOME: the only agent's home, or the directory of a team's.
@@ -185,7 +186,7 @@ impl CellDir {
     pub fn home(&self, place: Place, agent: &AgentName) -> Result<Option<Dir>, LayoutError> {
         let mut dir = self.dir.try_clone().map_err(|source| LayoutError::of(self.path.clone(), source))?;
         for part in place.parts(agent) {
-            dir = match open_dir(&dir, part) {
+            dir = match open_own_dir(&dir, part) {
                 Ok(next) => next,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(LayoutError::of(self.home_path(place, agent), error)),
@@ -204,6 +205,16 @@ impl CellDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Removed::default(),
             Err(error) => Removed { remained: vec![format!("{}: {error}", parts.join("/"))], ..Removed::default() },
         }
+    }
+
+    /// Writes an archive of the cell's homes, and of what its members share. Returns what it holds, and what it was written to.
+    ///
+    /// Of a cell in which nothing lives, the caller holds the lease.
+    ///
+    /// # Errors
+    /// It cannot be written. What could not be read is in the result.
+    pub fn archive<W: io::Write>(&self, wish: ArchiveWish, out: W) -> io::Result<(Archived, W)> {
+        archive(&self.dir, &self.path, self.id.as_str(), wish, out)
     }
 
     /// Writes what the cell launches, for its next life: synced, and replaced as a whole. No agent reaches it. The caller holds the cell's

@@ -24,7 +24,7 @@ use rustix::{
 };
 use sha2::{Digest, Sha256};
 
-use super::handle::{descend, open_file, readable, unlock_dir, unlock_file};
+use super::handle::{descend, open_file_within, readable, unlock_dir, unlock_file};
 
 /// What is not to be exceeded.
 #[derive(Debug, Clone, Copy)]
@@ -210,9 +210,9 @@ impl Walk {
         if size > self.bytes_left {
             return None;
         }
-        let opened = open_file(parent, name.as_c_str()).or_else(|error| {
+        let opened = open_file_within(parent, name.as_c_str()).or_else(|error| {
             unlock_file(parent, name.as_c_str()).map_err(|_| error)?;
-            open_file(parent, name.as_c_str())
+            open_file_within(parent, name.as_c_str())
         });
         // One byte more than there should be shows what has grown.
         let mut file = opened.ok()?.take(size + 1);

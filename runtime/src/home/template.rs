@@ -12,7 +12,7 @@ use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, FileType};
 use sha2::{Digest as _, Sha256};
 
-use super::handle::{descend, open_file, readable};
+use super::handle::{descend, open_file_within, readable};
 
 /// Entries, bytes and levels: more than a template may have that was installed, so that one that was tampered with is no burden.
 const ENTRIES_MOST: u64 = 40_000;
@@ -77,7 +77,7 @@ impl Digesting {
             self.hasher.update(name.as_bytes());
             match kind {
                 FileType::Directory => self.directory(descend(dir, name.as_c_str())?.as_fd(), level + 1)?,
-                FileType::RegularFile => self.file(open_file(dir, name.as_c_str())?)?,
+                FileType::RegularFile => self.file(open_file_within(dir, name.as_c_str())?)?,
                 _ => {}
             }
         }
@@ -86,6 +86,10 @@ impl Digesting {
 
     /// A file's own digest goes in, so that no content can read as the next entry.
     fn file(&mut self, mut file: std::fs::File) -> io::Result<()> {
+        // A sparse one costs nothing to plant, and much to read.
+        if file.metadata()?.len() > BYTES_MOST - self.bytes {
+            return Err(too_large());
+        }
         let mut hasher = Sha256::new();
         let mut chunk = vec![0; CHUNK_BYTES];
         loop {

@@ -5,6 +5,7 @@
 
 mod agents;
 mod approval;
+mod archive;
 mod artifacts;
 mod as_member;
 mod audit;
@@ -39,6 +40,7 @@ use std::path::Path;
 
 pub use agents::{AgentAdded, AgentListed, AgentShown};
 pub use approval::AgentApproved;
+pub use archive::{ArchiveNote, ArchiveOrder, CellArchived};
 pub use artifacts::{ArtifactLine, Destination, Fetched};
 pub use audit::{AuditVerdict, Completeness, Integrity, Voucher};
 pub use audit_error::AuditError;

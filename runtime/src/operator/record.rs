@@ -47,6 +47,11 @@ impl Operator {
         self.note(action, Phase::Intent, Some(cell), detail)
     }
 
+    /// Writes down what was done to a cell, and changed nothing of it.
+    pub(super) fn note_done_of(&mut self, action: Action, cell: &CellId, detail: &str) -> Result<(), Error> {
+        self.note(action, Phase::Done, Some(cell), detail)
+    }
+
     /// Writes down what was refused.
     pub(super) fn note_refused(&mut self, action: Action, cell: &CellId, detail: &str) -> Result<(), Error> {
         self.note(action, Phase::Refused, Some(cell), detail)

@@ -1,6 +1,7 @@
 //! Each command: its use case, its envelope, and what a person reads instead.
 
 mod agents;
+mod archive;
 mod artifacts;
 mod audit;
 mod explain;
@@ -18,6 +19,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+pub use self::archive::ArchiveArgs;
 use self::mailbox::Mailbox;
 pub(super) use self::{
     agents::{check as agent_check, new as agent_new},
@@ -108,6 +110,7 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
         }
         command @ (Command::Send { .. } | Command::Inbox { .. }) => correspond(&mut operator, command, say),
         Command::Artifacts { cell, command } => artifacts::run(&mut operator, cell, command, say),
+        Command::Archive(args) => archive::archive(&mut operator, args, say),
         Command::Extend { cell, by } => {
             let extended = operator.extend(&cell, by)?;
             Ok(say.done(&success(&extended), || format!("{}, until {}", extended.message, local(extended.expires_at))))
