@@ -129,6 +129,10 @@ mod tests {
         assert!(first.hear(report(&first, &[Wall::Ipc.into()])));
         first.own().full(Enforcer::Warden, Wall::Ipc, "held by the warden");
         assert_eq!(first.settle(), Ok(()));
+        let mut second = held(&policy);
+        second.follow(&mut first);
+        second.hear(report(&second, &[Wall::Ipc.into()]));
+        assert_eq!(second.settle(), Ok(()), "of a host that is started again as well");
     }
 
     #[test]

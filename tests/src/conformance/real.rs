@@ -88,6 +88,8 @@ impl World for Real {
         let program = self.program(agent, behaviour);
         let file = self.lab.file(&format!("{agent}.toml"), format!("[agent]\nname = \"{agent}\"\n{program}\n"));
         self.ask(&["agent", "add", "--replace", file.to_str().expect("utf-8")]).expect("added");
+        // Another behaviour is another program: it takes the operator's word.
+        self.ask(&["agent", "approve", agent]).expect("approved");
     }
 
     fn summon(&mut self, agents: &[&str], wish: &Wish) -> Answer<String> {

@@ -118,3 +118,63 @@ pub(super) fn syscall(launch: &Launch, ground: &Ground, name: &str) -> Result<Op
     };
     Ok(Some(Ruling::new(&said, &[Enforcer::Seccomp])))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{backend::Stdio, cell::Role, policy::Policy};
+
+    const GROUND: Ground = Ground { own_root: true, landlock: true, landlock_tcp: true, speaks: true };
+
+    fn launch(form: Option<WasmForm>, role: Role) -> Launch {
+        let program = match form {
+            None => Program::Command { argv: vec!["scribe".into()] },
+            Some(form) => Program::Compiled { cached: "/cache/x".into(), form, args: Vec::new() },
+        };
+        Launch {
+            agent: "scribe".parse().expect("a name"),
+            role,
+            program,
+            policy: Policy::default(),
+            home: Some("/cells/laz-0/home".into()),
+            shared: Some("/cells/laz-0/shared".into()),
+            env: Vec::new(),
+            stdio: Stdio::Captured,
+            tick: None,
+            again: false,
+        }
+    }
+
+    #[test]
+    fn each_role_is_told_of_each_call_what_the_warden_says() {
+        for role in Role::ALL {
+            for call in CallKind::ALL {
+                let said = mail::may(role, *call);
+                let expected = said.map(str::to_owned).map_err(|refusal| refusal.message);
+                let process = talk(&launch(None, role), &GROUND, Talk::Call(*call));
+                assert_eq!(process, Ruling::new(&expected, &[Enforcer::Warden]), "{role} {call:?}");
+                let agent = talk(&launch(Some(WasmForm::Agent), role), &GROUND, Talk::Call(*call));
+                match (mail::by_events(*call), call) {
+                    (Some(why), _) => assert_eq!((agent.allowed, agent.rule), (false, why)),
+                    (None, CallKind::Beat) => assert!(agent.allowed),
+                    (None, _) => assert_eq!(agent, process, "{role} {call:?}"),
+                }
+                let component = talk(&launch(Some(WasmForm::Component), role), &GROUND, Talk::Call(*call));
+                assert_eq!(component.allowed, *call == CallKind::Beat, "{call:?}: {component:?}");
+                assert!(!talk(&launch(Some(WasmForm::Module), role), &GROUND, Talk::Call(*call)).allowed);
+                let silent = Ground { speaks: false, ..GROUND };
+                assert!(!talk(&launch(None, role), &silent, Talk::Call(*call)).allowed);
+            }
+        }
+    }
+
+    #[test]
+    fn no_host_is_reached_by_anyone() {
+        for form in [None, Some(WasmForm::Agent), Some(WasmForm::Component), Some(WasmForm::Module)] {
+            let ruling = host(&launch(form, Role::Director), &GROUND);
+            assert!(!ruling.allowed && ruling.enforcer.contains("seccomp") && ruling.enforcer.contains("landlock"), "{ruling:?}");
+        }
+        let bare = Ground { own_root: false, landlock: false, landlock_tcp: false, speaks: true };
+        assert_eq!(host(&launch(None, Role::Executor), &bare).enforcer, "seccomp", "what the machine did not give enforces nothing");
+    }
+}

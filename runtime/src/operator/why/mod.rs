@@ -45,9 +45,14 @@ impl Ruling {
         Self { allowed: said.is_ok(), rule: rule.clone(), enforcer }
     }
 
-    /// The ruling as a phrase: `allowed by mount …`, `denied: that mount is read-only`.
-    pub fn phrase(&self) -> String {
-        if self.allowed { format!("allowed by {}", self.rule) } else { format!("denied: {}", self.rule) }
+    /// A ruling about a path as a phrase: `allowed by mount …`, `denied: that mount is read-only`. What allows is a grant.
+    pub fn by_grant(&self) -> String {
+        if self.allowed { format!("allowed by {}", self.rule) } else { self.by_sentence() }
+    }
+
+    /// A ruling about a host or a call as a phrase: `allowed: send: executors …`. What allows is a sentence.
+    pub fn by_sentence(&self) -> String {
+        format!("{}: {}", if self.allowed { "allowed" } else { "denied" }, self.rule)
     }
 }
 
@@ -148,9 +153,9 @@ impl Operator {
         };
         let subject = one_line(subject, SUBJECT_MOST_BYTES);
         let phrase = match &answer {
-            WhyAnswer::Path { write: ruling, .. } if write => format!("write: {}", ruling.phrase()),
-            WhyAnswer::Path { read: ruling, .. } => format!("read: {}", ruling.phrase()),
-            WhyAnswer::Host(ruling) | WhyAnswer::Call(ruling) => ruling.phrase(),
+            WhyAnswer::Path { write: ruling, .. } if write => format!("write: {}", ruling.by_grant()),
+            WhyAnswer::Path { read: ruling, .. } => format!("read: {}", ruling.by_grant()),
+            WhyAnswer::Host(ruling) | WhyAnswer::Call(ruling) => ruling.by_sentence(),
         };
         let message = format!("{subject} for agent {} of {id}: {phrase}", launch.agent);
         Ok(Why { cell_id: id.clone(), agent: launch.agent.clone(), role: launch.role, subject, answer, message })

@@ -150,10 +150,108 @@ fn outside(launch: &Launch, granted: &[Reached], path: &Path) -> String {
             true => "it was given no home".to_owned(),
             false => format!("an {} has no home", launch.role),
         },
-        _ => "nothing that it was granted contains it".to_owned(),
+        Some(ref home) if matches!(launch.program, Program::Command { .. }) && path.starts_with(reach::WASM_HOME) => {
+            format!("nothing that it was granted contains it; a process agent has its home at its real path, {}", shown(home))
+        }
+        Some(_) | None => "nothing that it was granted contains it".to_owned(),
     };
     if let Some(alias) = alias_of(granted, path) {
         why.push_str(&alias);
     }
     why
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        backend::{Stdio, WasmForm},
+        cell::Role,
+        policy::{Mount, Policy},
+    };
+
+    fn launch(wasm: bool, role: Role, mounts: &[&str]) -> Launch {
+        let program = match wasm {
+            true => Program::Compiled { cached: "/cache/x".into(), form: WasmForm::Component, args: Vec::new() },
+            false => Program::Command { argv: vec!["scribe".into()] },
+        };
+        let mounts: Vec<Mount> = mounts.iter().map(|mount| mount.parse().expect("a mount")).collect();
+        Launch {
+            agent: "scribe".parse().expect("a name"),
+            role,
+            program,
+            policy: Policy { mounts, ..Policy::default() },
+            home: role.has_home().then(|| "/root/cells/laz-0/home".into()),
+            shared: Some("/root/cells/laz-0/shared".into()),
+            env: Vec::new(),
+            stdio: Stdio::Captured,
+            tick: None,
+            again: false,
+        }
+    }
+
+    fn said(launch: &Launch, own_root: bool, path: &str) -> (bool, bool, String, String) {
+        let ground = Ground { own_root, landlock: true, landlock_tcp: true, speaks: true };
+        let (read, write) = rule(launch, &ground, Path::new(path));
+        (read.allowed, write.allowed, read.rule, write.rule)
+    }
+
+    #[test]
+    fn the_longest_grant_decides() {
+        let nested = launch(true, Role::Executor, &["/srv/a:/x", "/srv/b:/x/y", "/srv/c:/out:rw"]);
+        for (path, read, write, rule) in [
+            ("/x/z", true, false, "mount /srv/a at /x (ro)"),
+            ("/x/y", true, false, "mount /srv/b at /x/y (ro)"),
+            ("/x/y/z", true, false, "mount /srv/b at /x/y (ro)"),
+            ("/x/yz", true, false, "mount /srv/a at /x (ro)"),
+            ("/xy", false, false, "nothing that it was granted contains it"),
+            ("/out/deep/er", true, true, "mount /srv/c at /out (rw)"),
+            ("/srv/c/file", false, false, "the agent sees at /out/file"),
+            ("/home", true, true, "its home"),
+            ("/", false, false, "nothing that it was granted contains it"),
+        ] {
+            let (may_read, may_write, read_rule, _) = said(&nested, true, path);
+            assert_eq!((may_read, may_write), (read, write), "{path}: {read_rule}");
+            assert!(read_rule.contains(rule), "{path}: {read_rule}");
+        }
+    }
+
+    #[test]
+    fn roles_and_roots_decide_what_there_is() {
+        for role in Role::ALL {
+            for wasm in [true, false] {
+                let agent = launch(wasm, role, &[]);
+                let (read, write, _, _) = said(&agent, true, "/shared/x");
+                assert_eq!((read, write), (true, role.writes_shared()), "{role}");
+                let home = if wasm { "/home/x" } else { "/root/cells/laz-0/home/x" };
+                let (read, write, why, _) = said(&agent, true, home);
+                assert_eq!((read, write), (role.has_home(), role.has_home()), "{role}: {why}");
+            }
+        }
+        assert!(said(&launch(true, Role::Auditor, &[]), true, "/home").2.contains("an auditor has no home"));
+        // Without a mount namespace there is no root of its own: what is shared is at its real path, and nothing is made up.
+        let process = launch(false, Role::Executor, &[]);
+        for (path, own, machines) in [
+            ("/shared", (true, true), (false, false)),
+            ("/root/cells/laz-0/shared", (false, false), (true, true)),
+            ("/tmp", (true, true), (false, false)),
+            ("/etc/passwd", (true, false), (false, false)),
+            ("/proc/1", (true, false), (false, false)),
+            ("/etc", (true, false), (false, false)),
+            ("/usr/bin", (true, false), (true, false)),
+            ("/dev/null", (true, true), (true, true)),
+            ("/dev/stdout", (true, true), (false, false)),
+            ("/run/lazarus/cell.sock", (true, true), (true, true)),
+            ("/run", (false, false), (false, false)),
+        ] {
+            for (own_root, expected) in [(true, own), (false, machines)] {
+                let (read, write, why, _) = said(&process, own_root, path);
+                assert_eq!((read, write), expected, "{path}, own root: {own_root}: {why}");
+            }
+        }
+        // What is granted above a file that would be made up is seen in its place.
+        let mut reads_etc = process;
+        reads_etc.policy.read = vec!["/etc".into()];
+        assert!(said(&reads_etc, true, "/etc/passwd").2.contains("read path /etc"));
+    }
 }
