@@ -187,7 +187,9 @@ mod tests {
                 report
             },
         );
-        let partly = report(|report| report.partial(Enforcer::Kernel, Wall::Files, "holds the promise", "it is old"));
+        let partly = report(|report| {
+            report.partial(Enforcer::Kernel, Wall::Files, "holds the promise", "it is old");
+        });
         assert_eq!(outcome(went(), went(), vec![], &partly), (Outcome::Write, true));
         assert_eq!(outcome(went(), Seen::Stuck, vec![], &partly), (Outcome::Broken, false), "what nobody can say is not excused");
         let by_another = report(|report| {
@@ -195,7 +197,9 @@ mod tests {
             report.full(Enforcer::Landlock, Wall::Files, "holds the promise");
         });
         assert_eq!(outcome(went(), went(), vec![], &by_another), (Outcome::Write, false), "another holds it wholly");
-        let of_another = report(|report| report.partial(Enforcer::Kernel, Wall::Files, "another", "it is old"));
+        let of_another = report(|report| {
+            report.partial(Enforcer::Kernel, Wall::Files, "another", "it is old");
+        });
         assert_eq!(outcome(went(), went(), vec![], &of_another), (Outcome::Write, false));
     }
 }
