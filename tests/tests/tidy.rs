@@ -17,6 +17,7 @@ const MODULES: [&str; 16] = [
     "agent",
     "audit",
     "registry",
+    "seal",
     "failpoint",
     "unchecked",
     "jail",
@@ -35,11 +36,14 @@ const UNSAFE: [(&str, &str); 2] = [
 ];
 
 /// Files that name a path of the machine to the kernel, with the reason. Whatever else is opened, is opened from a handle.
-const AMBIENT: [(&str, &str); 23] = [
+const AMBIENT: [(&str, &str); 27] = [
     ("runtime/src/home/ambient.rs", "the place for it: paths that the operator named"),
     ("runtime/src/home/handle.rs", "/proc/self/fd: changes the mode of an open directory"),
     ("runtime/src/registry/open.rs", "SQLite opens by path: the registry, in the operator's own root"),
-    ("runtime/src/jail/cgroup.rs", "control groups: files below /sys/fs/cgroup that Lazarus made"),
+    ("runtime/src/jail/cgroup/clear.rs", "control groups: those of a cell, wherever they are mounted"),
+    ("runtime/src/jail/cgroup/group.rs", "control groups: files below /sys/fs/cgroup that Lazarus made"),
+    ("runtime/src/jail/cgroup/place.rs", "control groups: which are mounted, and which this process is in"),
+    ("runtime/src/jail/cgroup/tree.rs", "control groups: what those around this process offer"),
     ("runtime/src/jail/liveness.rs", "/proc: which processes live"),
     ("runtime/src/jail/namespaces.rs", "/proc/self: the maps of a user namespace"),
     ("runtime/src/jail/observe/read.rs", "/proc: what a jailed process is like, compared with its report"),
@@ -50,6 +54,7 @@ const AMBIENT: [(&str, &str); 23] = [
     ("runtime/src/backend/process/connect.rs", "/proc: the address that an agent connects to, in the jailed reaper"),
     ("runtime/src/backend/process/reaper.rs", "/proc and /dev/null, in the jailed child"),
     ("runtime/src/backend/wasm/host/places.rs", "opens what a policy grants, in the host before its jail closes"),
+    ("runtime/src/warden/meter.rs", "/proc/stat: how many processors there are"),
     ("runtime/src/warden/mod.rs", "/dev/null, in place of the pipe to the command that summoned"),
     ("runtime/src/drill/acts/descriptors.rs", "an attacker of the drill, in its jail"),
     ("runtime/src/drill/acts/files.rs", "an attacker of the drill, in its jail"),

@@ -79,3 +79,37 @@ fn a_process_that_needs_more_memory_than_it_may_says_so_in_its_end() {
     }
     lab.json(&["destroy", &cell]).exits(0);
 }
+
+#[test]
+fn processes_that_spin_together_are_ended_at_their_cpu_time() {
+    let lab = Lab::new();
+    // Neither of the two comes to the limit alone before both have passed it together.
+    let script = "spin() { while :; do :; done; }; spin & spin & wait";
+    let cell = lab.summon(&["scribe", "p", "--cpu", "1s", "--", "/bin/sh", "-c", script]);
+    let twin = lab.summon(&["scribe", "p", "--cpu", "1s", "--", "/bin/sh", "-c", "sleep 1000 & sleep 1000 & wait"]);
+    lab.wait_for_state(&cell, "failed");
+    let enforcers = lab.json(&["explain", &cell]).exits(0).json()["agents"][0]["enforcement"].to_string();
+    let reason = text(&lab.cell(&cell)["cell"]["reason"]);
+    assert!(reason.contains("limit cpu"), "{reason}");
+    // Without a control group each is counted for itself.
+    assert_eq!(reason.contains("together"), enforcers.contains("all its processes together"), "{reason}");
+    assert_eq!(lab.state(&twin), "active");
+    for cell in [cell, twin] {
+        lab.json(&["destroy", &cell, "--force"]).exits(0);
+    }
+}
+
+#[test]
+fn a_home_with_more_files_than_it_may_have_ends_its_agent() {
+    let lab = Lab::new();
+    let make = |count: u32| format!("i=0; while [ $i -lt {count} ]; do : > file$i; i=$((i+1)); done; sleep 1000");
+    let cell = lab.summon(&["scribe", "p", "--files", "200", "--", "/bin/sh", "-c", &make(1000)]);
+    let twin = lab.summon(&["scribe", "p", "--files", "2000", "--", "/bin/sh", "-c", &make(1000)]);
+    lab.wait_for_state(&cell, "failed");
+    let reason = text(&lab.cell(&cell)["cell"]["reason"]);
+    assert!(reason.contains("limit files: its home holds more than 200 files and directories"), "{reason}");
+    assert_eq!(lab.state(&twin), "active");
+    for cell in [cell, twin] {
+        lab.json(&["destroy", &cell, "--force"]).exits(0);
+    }
+}

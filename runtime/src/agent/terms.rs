@@ -303,8 +303,23 @@ struct Amount {
 /// All limits, in one order. Each is wider the higher it is.
 fn amounts(limits: &Limits) -> Vec<Amount> {
     // Named one by one, so that a new one is thought about.
-    let Limits { memory, table_elements, instances, stack, cpu, event, idle, messages, hostcall, random, open_files, processes, home, log } =
-        limits;
+    let Limits {
+        memory,
+        table_elements,
+        instances,
+        stack,
+        cpu,
+        event,
+        idle,
+        messages,
+        hostcall,
+        random,
+        open_files,
+        processes,
+        home,
+        files,
+        log,
+    } = limits;
     let amount = |name, value: u128, text: &dyn Display| Amount { name, value, text: text.to_string() };
     let sizes = [("memory", memory), ("stack", stack), ("hostcall", hostcall), ("random", random), ("home", home), ("log", log)];
     let counts = [
@@ -313,6 +328,7 @@ fn amounts(limits: &Limits) -> Vec<Amount> {
         ("messages", messages),
         ("open-files", open_files),
         ("processes", processes),
+        ("files", files),
     ];
     let times = [("cpu", cpu), ("event", event), ("idle", idle)];
     let sizes = sizes.into_iter().map(|(name, size)| amount(name, size.bytes().into(), size));

@@ -4,7 +4,11 @@
 //! each directory's inode and the place reached in it are kept, and the way back is `..`, taken
 //! only if it leads to the inode that was left.
 
-use std::os::fd::AsFd;
+use std::{
+    collections::HashSet,
+    ffi::CStr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
 
 use cap_std::fs::Dir;
 use rustix::{
@@ -12,12 +16,15 @@ use rustix::{
     io::Errno,
 };
 
-use super::handle::{descend, readable};
+use super::handle::{PRIVATE_DIR, descend, readable, unlock_dir};
 
 /// Directories held open at once; descriptors are scarce (1024 by default).
 const MOST_OPEN: usize = 64;
 /// Bytes of one block, as `stat` counts them.
 const BLOCK_BYTES: u64 = 512;
+/// Files with several names that are remembered, so that their bytes count once. What more there are count once a name, which is too much
+/// rather than too little.
+const MOST_SHARED: usize = 1 << 20;
 
 /// What a tree holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,7 +33,7 @@ pub struct Measured {
     pub files: u64,
     /// Directories, without the one that was measured.
     pub dirs: u64,
-    /// Bytes of the files, as their sizes say.
+    /// Bytes of the files, as their sizes say; of one with several names, once.
     pub bytes: u64,
     /// Bytes that files and directories take on the disk.
     pub allocated: u64,
@@ -45,12 +52,14 @@ struct Level {
 
 /// Counts what lies below a directory.
 ///
-/// What vanishes meanwhile is not counted; what cannot be read is counted in [`Measured::unread`].
+/// What vanishes meanwhile is not counted; what cannot be read is counted in [`Measured::unread`]. A directory of ours that its agent shut is
+/// opened to its owner again, and to nobody else: what is in it counts as well.
 ///
 /// # Errors
 /// The directory itself cannot be read.
 pub fn measure(dir: &Dir) -> std::io::Result<Measured> {
     let mut measured = Measured::default();
+    let mut shared = HashSet::new();
     let entries = rustix::fs::Dir::new(readable(dir.as_fd())?)?;
     let mut levels = vec![level(entries)?];
     while let Some(current) = levels.last_mut() {
@@ -67,7 +76,7 @@ pub fn measure(dir: &Dir) -> std::io::Result<Measured> {
                 if name.to_bytes() == b"." || name.to_bytes() == b".." {
                     continue;
                 }
-                match count(&mut measured, entries, name) {
+                match count(&mut measured, &mut shared, entries, name) {
                     Ok(None) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                     Ok(Some(inner)) => {
                         if levels.len() >= MOST_OPEN
@@ -96,17 +105,50 @@ fn level(entries: rustix::fs::Dir) -> rustix::io::Result<Level> {
 }
 
 /// Counts one entry; a directory is opened, to be read next.
-fn count(measured: &mut Measured, dir: &rustix::fs::Dir, name: &std::ffi::CStr) -> rustix::io::Result<Option<Level>> {
+fn count(
+    measured: &mut Measured,
+    shared: &mut HashSet<(u64, u64)>,
+    dir: &rustix::fs::Dir,
+    name: &CStr,
+) -> rustix::io::Result<Option<Level>> {
     let dir = dir.fd()?;
-    let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let stat = look_at(dir, name)?;
+    let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    if !is_dir && stat.st_nlink > 1 {
+        let id = (stat.st_dev, stat.st_ino);
+        if shared.contains(&id) {
+            measured.files += 1;
+            return Ok(None);
+        }
+        if shared.len() < MOST_SHARED {
+            shared.insert(id);
+        }
+    }
     measured.allocated = measured.allocated.saturating_add(u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES));
-    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+    if is_dir {
         measured.dirs += 1;
-        return level(rustix::fs::Dir::new(descend(dir, name)?)?).map(Some);
+        return level(rustix::fs::Dir::new(enter(dir, name)?)?).map(Some);
     }
     measured.files += 1;
     measured.bytes = measured.bytes.saturating_add(u64::try_from(stat.st_size).unwrap_or(0));
     Ok(None)
+}
+
+/// Looks at an entry. A directory in which its owner may not look anything up is given that right back.
+fn look_at(dir: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<rustix::fs::Stat> {
+    let look = || rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+    match look() {
+        Err(Errno::ACCESS) => rustix::fs::fchmod(dir, PRIVATE_DIR).and_then(|()| look()),
+        looked => looked,
+    }
+}
+
+/// Enters a directory. One that its owner may not read is given that right back: nothing is hidden from a limit by shutting it.
+fn enter(dir: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<OwnedFd> {
+    match descend(dir, name) {
+        Err(Errno::ACCESS) => unlock_dir(dir, name).and_then(|()| descend(dir, name)),
+        entered => entered,
+    }
 }
 
 /// Leaves the innermost directory for the one above, reopening that if it was dropped.
@@ -156,6 +198,18 @@ mod tests {
     }
 
     #[test]
+    fn a_file_with_several_names_has_its_bytes_once() {
+        let (temp, dir) = ground();
+        fs::create_dir(temp.path().join("a")).expect("made");
+        fs::write(temp.path().join("one"), [0; 1000]).expect("written");
+        for name in ["two", "a/three"] {
+            fs::hard_link(temp.path().join("one"), temp.path().join(name)).expect("linked");
+        }
+        let measured = measure(&dir).expect("measured");
+        assert_eq!((measured.files, measured.dirs, measured.bytes), (3, 1, 1000));
+    }
+
+    #[test]
     fn a_sparse_file_has_its_size_and_takes_its_blocks() {
         let (temp, dir) = ground();
         fs::File::create(temp.path().join("sparse")).expect("made").set_len(1 << 40).expect("stretched");
@@ -182,6 +236,27 @@ mod tests {
         assert_eq!((measured.files, measured.dirs, measured.bytes, measured.unread), (900, 1200, 900, 0));
         assert!(crate::home::remove_tree(&dir, "deeper").is_complete());
         drop(temp);
+    }
+
+    #[test]
+    fn nothing_hides_behind_a_shut_door() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let (temp, dir) = ground();
+        for name in ["shut", "blind", "listed", "open"] {
+            fs::create_dir_all(temp.path().join(name).join("inner")).expect("made");
+            fs::write(temp.path().join(name).join("inner/file"), [0; 1000]).expect("written");
+        }
+        for (name, mode) in [("shut/inner", 0), ("shut", 0), ("blind", 0o111), ("listed", 0o400)] {
+            fs::set_permissions(temp.path().join(name), fs::Permissions::from_mode(mode)).expect("shut");
+        }
+        let measured = crate::home::test_ground::without_override(|| {
+            assert!(fs::read_dir(temp.path().join("shut")).is_err(), "the rights bind this thread");
+            measure(&dir).expect("measured")
+        });
+        assert_eq!((measured.files, measured.dirs, measured.bytes, measured.unread), (4, 8, 4000, 0));
+        let mode = |name: &str| fs::metadata(temp.path().join(name)).expect("there").permissions().mode() & 0o777;
+        assert_eq!((mode("shut"), mode("listed")), (0o700, 0o700), "to its owner and nobody else");
     }
 
     #[test]

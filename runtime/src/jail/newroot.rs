@@ -24,10 +24,14 @@ use crate::{
 const STAGE: &str = "/tmp";
 /// Bytes of the new root itself: mount points, links and a few lines of text.
 const ROOT_MOST_BYTES: &str = "4m";
+/// Files and directories of the new root itself: what is mounted has its own.
+const ROOT_MOST_FILES: &str = "4096";
 /// Empty, private directories in memory, for the agent to write to.
 pub const SCRATCH: [&str; 2] = ["/tmp", "/dev/shm"];
 /// Bytes of `/tmp` and of `/dev/shm`, each: they are memory, which on machines without control groups nothing else counts.
 const SCRATCH_MOST_BYTES: &str = "64m";
+/// Files and directories in each: an empty one is a KiB of the kernel's memory, and none of the bytes above.
+const SCRATCH_MOST_FILES: &str = "16384";
 
 /// What can be done with something bound into the new root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,8 +87,12 @@ fn at<E: Into<io::Error>>(path: &Path) -> impl FnOnce(E) -> JailError {
 impl NewRoot {
     /// Makes the new root, moves into it and leaves the machine's. Returns the Landlock rules that match what was bound and made.
     pub(super) fn enter(mut self, report: &mut Report) -> Result<Vec<FileRule>, JailError> {
-        let root = fresh("tmpfs", &[("size", ROOT_MOST_BYTES), ("mode", "0755")], MountAttrFlags::MOUNT_ATTR_NODEV)
-            .map_err(JailError::step("make a root for the agent"))?;
+        let root = fresh(
+            "tmpfs",
+            &[("size", ROOT_MOST_BYTES), ("nr_inodes", ROOT_MOST_FILES), ("mode", "0755")],
+            MountAttrFlags::MOUNT_ATTR_NODEV,
+        )
+        .map_err(JailError::step("make a root for the agent"))?;
         mount::move_mount(&root, "", CWD, STAGE, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .map_err(JailError::step("mount the agent's root"))?;
         for (path, text) in &self.texts {
@@ -171,7 +179,7 @@ fn attach(root: &OwnedFd, bind: &Bind) -> Result<(), JailError> {
 
 /// An empty, private directory in memory, for everyone to write to.
 fn scratch(root: &OwnedFd, path: &Path, report: &mut Report) -> Result<FileRule, JailError> {
-    let options = [("size", SCRATCH_MOST_BYTES), ("mode", "1777")];
+    let options = [("size", SCRATCH_MOST_BYTES), ("nr_inodes", SCRATCH_MOST_FILES), ("mode", "1777")];
     let place = fresh("tmpfs", &options, MountAttrFlags::MOUNT_ATTR_NODEV).map_err(at(path))?;
     let target = mountpoint::make(root, path, true).map_err(at(path))?;
     mount::move_mount(&place, "", &target, "", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)

@@ -1,5 +1,7 @@
 //! Resource limits: those of each process for itself.
 
+use std::time::Duration;
+
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{JailError, JailLimits, Profile};
@@ -7,6 +9,17 @@ use crate::{
     policy::{ByteSize, Enforcer, LimitName, Report, Subject, Wall, format_duration},
     unchecked,
 };
+
+/// The stack of a process's first thread, as nearly every distribution sets it.
+const STACK_BYTES: u64 = 8 * 1024 * 1024;
+/// How far a program may raise that: a stack counts neither as private memory nor, without a control group, as anything else.
+const STACK_MOST_BYTES: u64 = 64 * 1024 * 1024;
+/// Memory that is never swapped out: what programs that keep a key need, and what Linux gave everyone before 5.16.
+const LOCKED_MOST_BYTES: u64 = 64 * 1024;
+/// POSIX message queues, which are memory of the kernel: one of the default size (ten messages of 8 KiB, and their heads).
+const QUEUES_MOST_BYTES: u64 = 128 * 1024;
+/// Queued signals and POSIX timers, which are memory of the kernel. Those of the same user's other processes count as well.
+const SIGNALS_MOST: u64 = 1024;
 
 /// What is promised of core dumps: they would be written by the kernel, wherever the machine says.
 pub const NO_CORE_DUMP: &str = "leaves no core dump";
@@ -28,6 +41,9 @@ fn size(bytes: u64) -> String {
 pub(super) fn apply(limits: &JailLimits, profile: Profile, report: &mut Report) -> Result<(), JailError> {
     let set = limit(Resource::Core, 0, 0, "forbid core dumps")?;
     report.full(Enforcer::Rlimit, Wall::Files, NO_CORE_DUMP).set = set;
+    if profile == Profile::Process {
+        kernel_resources(report)?;
+    }
     if let Some(most) = limits.open_files {
         let set = limit(Resource::Nofile, most, 0, "limit open descriptors")?;
         let subject = Subject::limit(LimitName::OpenFiles, most);
@@ -43,22 +59,14 @@ pub(super) fn apply(limits: &JailLimits, profile: Profile, report: &mut Report) 
         report.full(Enforcer::Rlimit, subject, format!("writes no file larger than {}", size(most))).set = set;
     }
     if let Some(most) = limits.cpu {
-        let seconds = most.as_secs() + u64::from(most.subsec_nanos() > 0);
-        // At the soft limit the kernel says SIGXCPU, which names the reason; who ignores it is killed a second later.
-        let set = limit(Resource::Cpu, seconds.max(1), 1, "limit CPU time")?;
-        let subject = Subject::limit(LimitName::Cpu, format_duration(most));
-        let promise = format!("uses at most {} of CPU time", format_duration(most));
-        match profile {
-            Profile::Process => report.partial(Enforcer::Rlimit, subject, promise, "each process of the agent is counted for itself"),
-            Profile::WasmHost | Profile::Compiler => report.full(Enforcer::Rlimit, subject, promise),
-        }
-        .set = set;
+        cpu(most, limits.cpu_counted_together, profile, report)?;
     }
     if let Some(most) = limits.data {
         let set = limit(Resource::Data, most, 0, "limit private memory")?;
         let subject = Subject::limit(LimitName::Memory, size(most));
         let promise = format!("uses at most {} of memory", size(most));
-        let because = "each process of the agent is counted for itself, without what it shares or maps from files";
+        let because =
+            "there is no control group: each process of the agent is counted for itself, without what it shares or maps from files";
         report.partial(Enforcer::Rlimit, subject, promise, because).set = set;
     }
     if let Some(most) = limits.processes {
@@ -68,9 +76,49 @@ pub(super) fn apply(limits: &JailLimits, profile: Profile, report: &mut Report) 
         if rustix::process::getuid().is_root() {
             report.none(Enforcer::Rlimit, subject, promise, "the limit does not bind root, and there is no control group")
         } else {
-            report.partial(Enforcer::Rlimit, subject, promise, "the limit counts all processes of the same user")
+            report.partial(Enforcer::Rlimit, subject, promise, "there is no control group: the limit counts all processes of the same user")
         }
         .set = set;
     }
+    Ok(())
+}
+
+/// CPU time of each process for itself.
+fn cpu(most: Duration, counted_together: bool, profile: Profile, report: &mut Report) -> Result<(), JailError> {
+    let seconds = (most.as_secs() + u64::from(most.subsec_nanos() > 0)).max(1);
+    // At the soft limit the kernel says SIGXCPU, which names the reason; who ignores it is killed a second later.
+    let set = limit(Resource::Cpu, seconds, 1, "limit CPU time")?;
+    let subject = Subject::limit(LimitName::Cpu, format_duration(most));
+    let promise = format!("uses at most {} of CPU time", format_duration(most));
+    match profile {
+        Profile::Process if counted_together => {
+            let rounded = format_duration(Duration::from_secs(seconds));
+            report.full(Enforcer::Rlimit, subject, format!("uses at most {rounded} of CPU time in any one process"))
+        }
+        Profile::Process => {
+            let because = "there is no control group: each process of the agent is counted for itself, in whole seconds";
+            report.partial(Enforcer::Rlimit, subject, promise, because)
+        }
+        Profile::WasmHost | Profile::Compiler => report.full(Enforcer::Rlimit, subject, promise),
+    }
+    .set = set;
+    Ok(())
+}
+
+/// What no definition asks for, and what could be used to hold memory of the kernel, or more than its share of the processors.
+fn kernel_resources(report: &mut Report) -> Result<(), JailError> {
+    limit(Resource::Stack, STACK_BYTES, STACK_MOST_BYTES - STACK_BYTES, "limit the stack")?;
+    let most = size(STACK_MOST_BYTES);
+    report.full(Enforcer::Rlimit, Subject::limit(LimitName::Stack, &most), format!("has at most {most} of stack a process"));
+    limit(Resource::Memlock, LOCKED_MOST_BYTES, 0, "limit locked memory")?;
+    let most = size(LOCKED_MOST_BYTES);
+    report.full(Enforcer::Rlimit, Subject::limit(LimitName::Memory, &most), format!("locks at most {most} of memory a process"));
+    limit(Resource::Msgqueue, QUEUES_MOST_BYTES, 0, "limit message queues")?;
+    limit(Resource::Sigpending, SIGNALS_MOST, 0, "limit queued signals")?;
+    let most = size(QUEUES_MOST_BYTES);
+    report.full(Enforcer::Rlimit, Wall::Ipc, format!("holds at most {most} in POSIX message queues, and {SIGNALS_MOST} queued signals"));
+    limit(Resource::Rtprio, 0, 0, "forbid realtime priority")?;
+    limit(Resource::Nice, 0, 0, "forbid higher priority")?;
+    report.full(Enforcer::Rlimit, Wall::Privileges, "runs at no higher priority than its operator");
     Ok(())
 }

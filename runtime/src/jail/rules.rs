@@ -52,6 +52,8 @@ pub struct JailLimits {
     pub open_files: Option<u64>,
     /// CPU time of each process. Counted in whole seconds, rounded up.
     pub cpu: Option<Duration>,
+    /// Whether a control group counts the CPU time of all processes together, so that this is the second line.
+    pub cpu_counted_together: bool,
     /// Bytes of the largest file that can be written.
     pub file_size: Option<u64>,
     /// Processes and threads.

@@ -2,7 +2,7 @@
 
 use super::{Error, Kind, Operator};
 use crate::{
-    audit::Action,
+    audit::{Action, Phase},
     drill::{self, DrillError, DrillReport, Request, Verdict},
 };
 
@@ -25,7 +25,7 @@ impl Operator {
         let total = match drill::chosen(&request.only) {
             Ok(chosen) => chosen.len(),
             Err(error) => {
-                self.note_refused_of_none(Action::Drill, &error.to_string())?;
+                self.note(Action::Drill, Phase::Refused, None, &error.to_string())?;
                 return Err(error.into());
             }
         };
@@ -38,12 +38,12 @@ impl Operator {
                 if report.is_well() {
                     self.note_done(Action::Drill, &detail)?;
                 } else {
-                    self.note_failed_of_none(Action::Drill, &detail)?;
+                    self.note(Action::Drill, Phase::Failed, None, &detail)?;
                 }
                 Ok(report)
             }
             Err(error) => {
-                self.note_failed_of_none(Action::Drill, &error.to_string())?;
+                self.note(Action::Drill, Phase::Failed, None, &error.to_string())?;
                 Err(error.into())
             }
         }

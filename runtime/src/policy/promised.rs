@@ -95,6 +95,7 @@ impl Asked<'_> {
             open_files,
             processes,
             home,
+            files,
             log,
         } = &self.policy.limits;
         let limit = |by, name, value: String| Promised { subject: Subject::limit(name, value), by };
@@ -120,6 +121,7 @@ impl Asked<'_> {
         }
         if self.home {
             limits.push(limit(Applier::Warden, LimitName::Home, home.to_string()));
+            limits.push(limit(Applier::Warden, LimitName::Files, files.to_string()));
         }
         if self.captured {
             limits.push(limit(Applier::Warden, LimitName::Log, log.to_string()));

@@ -99,6 +99,8 @@ words! {
         Processes = "processes",
         /// Bytes below the home, and of one file.
         Home = "home",
+        /// Entries below the home.
+        Files = "files",
         /// Bytes of log.
         Log = "log",
         /// The cell's time to live.

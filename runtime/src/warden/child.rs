@@ -17,6 +17,7 @@ use super::{
     held::Held,
     life::Again,
     logs::Log,
+    meter::Meter,
     writer::{Told, Writer},
 };
 
@@ -99,6 +100,8 @@ pub struct Child {
     pub writer: Option<Writer>,
     /// The restarts that led to it, and what follows its own end.
     pub again: Again,
+    /// The CPU time of a process agent, where it is counted.
+    pub meter: Option<Meter>,
     // After `spawned`: the group is removed once nobody is in it any more.
     cgroup: Option<Arc<Cgroup>>,
 }
@@ -106,6 +109,8 @@ pub struct Child {
 impl Child {
     /// A child that was just started.
     pub fn new(spawned: Spawned, runs: Vec<AgentRun>, joined: bool, cgroup: Option<Arc<Cgroup>>) -> Self {
+        let budget = runs.first().map(|run| run.policy.limits.cpu);
+        let meter = cgroup.as_ref().zip(budget).and_then(|(cgroup, budget)| Meter::new(cgroup, budget));
         Self {
             spawned,
             runs,
@@ -116,6 +121,7 @@ impl Child {
             agent_process: None,
             writer: None,
             again: Again::default(),
+            meter,
             cgroup,
         }
     }

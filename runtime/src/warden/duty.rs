@@ -17,7 +17,7 @@ use std::{
 use chrono::Utc;
 use tokio::sync::mpsc;
 
-use self::{guests::Invitation, homes::MEASURE_EVERY, mail::Keeping, people::Entrance, promises::note_accepted};
+use self::{guests::Invitation, homes::Homes, mail::Keeping, people::Entrance, promises::note_accepted};
 
 use super::{
     child::{AgentRun, Child},
@@ -176,7 +176,7 @@ struct Duty {
     own: ProcessRef,
     /// What `active` became in the registry, until it is written beside the cell as well.
     record: Option<Record>,
-    next_measure: std::time::Instant,
+    homes: Homes,
 }
 
 impl Duty {
@@ -207,7 +207,7 @@ impl Duty {
             entrance: Entrance::default(),
             record: None,
             own,
-            next_measure: std::time::Instant::now() + MEASURE_EVERY,
+            homes: Homes::default(),
         };
         for plan in duty.spec.agents.clone() {
             let agent = &plan.launch.agent;
@@ -301,8 +301,8 @@ impl Duty {
     }
 
     async fn next_step(&mut self) -> Step {
-        let deadline = self.life.deadline(Utc::now()).min(self.next_measure);
-        let deadline = self.post_due_at().map_or(deadline, |at| deadline.min(at));
+        let deadline = self.life.deadline(Utc::now()).min(self.homes.due_at());
+        let deadline = self.post_due_at().into_iter().chain(self.life.metered_at()).fold(deadline, std::time::Instant::min);
         // What is due comes before what happened: an agent that never stops writing must not outlive its time.
         if std::time::Instant::now() >= deadline {
             return self.due();
@@ -314,6 +314,7 @@ impl Duty {
     }
 
     fn due(&mut self) -> Step {
+        self.life.meter(std::time::Instant::now());
         self.measure_homes();
         self.post.due(std::time::Instant::now());
         let step = self.life.overdue(Utc::now());

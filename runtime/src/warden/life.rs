@@ -10,6 +10,7 @@
 //! so that a warden that only waits holds little memory.
 
 mod again;
+mod cpu;
 mod due;
 mod ends;
 

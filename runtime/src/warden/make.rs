@@ -170,8 +170,10 @@ fn run_of(launch: &Launch, speaks: bool, logs: &Arc<Dir>) -> AgentRun {
     };
     if launch.home.is_some() {
         let promise = format!("keeps at most {} in its home, and in /shared", limits.home);
-        let because = "measured every few seconds: it may grow past that for a moment before its agent is ended";
+        let because = "measured four times a second while it grows, and every 5 s while it is quiet: it may be past that for a moment before its agent is ended";
         held.own().partial(Enforcer::Warden, Subject::limit(LimitName::Home, limits.home), promise, because);
+        let promise = format!("keeps at most {} files and directories in its home, and in /shared", limits.files);
+        held.own().partial(Enforcer::Warden, Subject::limit(LimitName::Files, limits.files), promise, because);
     }
     AgentRun {
         agent: launch.agent.clone(),

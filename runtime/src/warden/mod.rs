@@ -27,6 +27,8 @@ mod life;
 mod logs;
 mod make;
 mod members;
+mod meter;
+mod pace;
 mod post;
 mod rehearse;
 mod reopen;

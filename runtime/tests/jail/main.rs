@@ -8,6 +8,7 @@ mod agents;
 mod cost;
 mod ends;
 mod fixture;
+mod limits;
 mod probe;
 mod profiles;
 mod promises;
@@ -42,7 +43,8 @@ fn main() -> ExitCode {
 
 /// Every test of this machine as it is; root runs all of them again as an ordinary user.
 fn all() -> Vec<Case> {
-    let mut cases = [agents::CASES, speech::CASES, ends::CASES, profiles::CASES, promises::CASES, world::CASES, cost::CASES].concat();
+    let own = [agents::CASES, speech::CASES, ends::CASES, profiles::CASES, promises::CASES, limits::CASES, world::CASES, cost::CASES];
+    let mut cases = own.concat();
     if rustix::process::geteuid().is_root() {
         cases.push(("an_ordinary_user_has_the_same_jail", as_an_ordinary_user));
     }

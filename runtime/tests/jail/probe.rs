@@ -76,6 +76,7 @@ fn attempt(verb: &str, rest: &str) -> io::Result<String> {
         "mknod" => done(rustix::fs::mknodat(CWD, rest, rustix::fs::FileType::CharacterDevice, Mode::RUSR, rustix::fs::makedev(1, 3))),
         "see" => done(fs::symlink_metadata(rest)),
         "fill" => fill(rest),
+        "many" => many(pair(rest).0, pair(rest).1.parse().unwrap()),
         "held" => done(rustix::io::fcntl_getfd(lazarus::unchecked::inherited_fd(rest.parse().unwrap())?)),
         "descriptors" => Ok(descriptors()),
         "env" => Ok(std::env::vars().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("|")),
@@ -99,6 +100,12 @@ fn fill(path: &str) -> io::Result<String> {
         io::Write::write_all(&mut file, &block)?;
     }
     Err(io::Error::other("never full"))
+}
+
+/// Makes so many empty files in a directory.
+fn many(dir: &str, count: u32) -> io::Result<String> {
+    (0..count).try_for_each(|number| fs::File::create(format!("{dir}/{number}")).map(drop))?;
+    Ok(String::new())
 }
 
 /// The descriptors beyond the standard streams that this process was started with.

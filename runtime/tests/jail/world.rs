@@ -12,8 +12,9 @@ use lazarus::{
         cgroup::{self, Cgroup},
         namespaces::NamespaceSupport,
     },
-    policy::{Access, ByteSize, Enforcer, Extent},
+    policy::{Access, ByteSize, Enforcer, Entry, Extent, LimitName, Subject},
 };
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags, mount_change, mount_remount, unmount};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
 
 use crate::{
@@ -27,13 +28,18 @@ pub const CASES: &[Case] = &[
     ("without_namespaces_agents_are_tied_down_otherwise", no_namespaces_given),
     ("a_mount_elsewhere_needs_a_namespace", mount_elsewhere),
     ("control_groups_hold_what_rlimits_cannot", control_groups),
+    ("control_groups_that_cannot_be_used_are_reported", no_control_groups),
 ];
 
 /// What is run on a lesser machine, by those above.
-pub const INNER: &[Case] = &[("without_landlock", inner_no_landlock), ("without_namespaces", inner_no_namespaces)];
+pub const INNER: &[Case] =
+    &[("without_landlock", inner_no_landlock), ("without_namespaces", inner_no_namespaces), ("without_groups", inner_no_control_groups)];
 
-/// Makes system calls "not exist", or be forbidden, for this process and all that it starts.
+/// Makes system calls "not exist", or be forbidden, for this process and all that it starts; or changes what it sees mounted.
 pub fn deny(what: &str) {
+    if let "read-only-groups" | "no-groups" = what {
+        return lesser_groups(what == "no-groups");
+    }
     let (numbers, errno) = match what {
         "landlock" => (vec![libc::SYS_landlock_create_ruleset], libc::ENOSYS),
         "namespaces" => (vec![libc::SYS_unshare], libc::EPERM),
@@ -45,6 +51,21 @@ pub fn deny(what: &str) {
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, denied, arch).unwrap();
     let program: BpfProgram = filter.try_into().unwrap();
     apply_filter(&program).unwrap();
+}
+
+/// Control groups as in many containers: mounted read-only, or not at all.
+fn lesser_groups(gone: bool) {
+    lazarus::unchecked::unshare(rustix::thread::UnshareFlags::NEWNS).unwrap();
+    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let groups = mounts.lines().filter(|line| line.contains(" - cgroup")).filter_map(|line| line.split(' ').nth(4));
+    for place in groups {
+        if gone {
+            unmount(place, UnmountFlags::DETACH).unwrap();
+        } else {
+            mount_remount(place, MountFlags::BIND | MountFlags::RDONLY, "").unwrap();
+        }
+    }
 }
 
 /// Runs a case of this program on a lesser machine.
@@ -110,6 +131,47 @@ fn mount_elsewhere() {
     assert!(matches!(refused(&world), Some(SpawnError::Jail(JailError::MountNeedsNamespace { .. }))));
 }
 
+fn no_control_groups() {
+    if rustix::process::geteuid().is_root() {
+        for what in ["read-only-groups", "no-groups"] {
+            under(what, "without_groups");
+        }
+    } else {
+        // An ordinary user may not write to them, on this machine.
+        inner_no_control_groups();
+    }
+}
+
+fn inner_no_control_groups() {
+    let mut world = World::new();
+    world.policy.limits.memory = ByteSize::mib(64);
+    let cell = "laz-0011aacc".parse().unwrap();
+    let made = Cgroup::create(&cell, &"probe".parse().unwrap(), &world.policy.limits);
+    assert!(made.is_err(), "{made:?}");
+    assert_eq!(cgroup::leftovers(&cell), Vec::<std::path::PathBuf>::new());
+    let life = world.run(&["true"]);
+    let report = life.report.expect("a report");
+    for (name, promise) in
+        [(LimitName::Memory, "of memory"), (LimitName::Cpu, "of CPU time"), (LimitName::Processes, "processes and threads")]
+    {
+        let is_it =
+            |entry: &&Entry| matches!(&entry.subject, Subject::Limit { name: of, .. } if *of == name) && entry.promise.contains(promise);
+        let entries: Vec<&Entry> = report.entries().iter().filter(is_it).collect();
+        let held: Vec<&Entry> =
+            entries.iter().copied().filter(|entry| entry.promise.starts_with("uses") || entry.promise.starts_with("runs")).collect();
+        let [entry] = held.as_slice() else { panic!("{name}: {entries:?}") };
+        let because = match &entry.extent {
+            Extent::Partial { because } | Extent::None { because } => because,
+            Extent::Full => panic!("{entry:?}"),
+        };
+        assert!(because.contains("no control group"), "{entry:?}");
+        let nothing = name == LimitName::Processes && rustix::process::geteuid().is_root();
+        assert_eq!(matches!(entry.extent, Extent::None { .. }), nothing, "{entry:?}");
+    }
+    // What is left still bounds each process.
+    world.expect(&[("out of memory", "memory:200".to_owned()), ("16777216", "memory:16".to_owned())]);
+}
+
 fn control_groups() {
     let cell = "laz-0011aabb".parse().unwrap();
     let mut world = World::new();
@@ -136,10 +198,14 @@ fn control_groups() {
     assert!(life.stdout.contains("= all"), "{life:?}");
     let report = life.report.unwrap();
     let held: Vec<_> = report.entries().iter().filter(|entry| entry.enforcer == Enforcer::Cgroup).collect();
-    assert!(held.len() == 2 && held.iter().all(|entry| entry.extent == Extent::Full), "{report:?}");
+    assert!(held.len() == 3 && held.iter().all(|entry| entry.extent == Extent::Full), "{report:?}");
     assert!(run("forks:60").stdout.contains("= fewer"));
-    assert_eq!(run("memory:200").end, Some(lazarus::backend::protocol::End::Signalled { signal: libc::SIGKILL }));
     assert!(run("memory:16").stdout.contains("= 16777216"));
+    assert!(!group.ran_out_of_memory());
+    // Version 2 ends the whole group, its reaper too, which then cannot say how.
+    let end = run("memory:200").end;
+    assert!(matches!(end, None | Some(lazarus::backend::protocol::End::Signalled { signal: libc::SIGKILL })), "{end:?}");
+    assert!(group.ran_out_of_memory());
     let mut spawned = spawn(&world.launch(&["sleep", "1000"]), &options).unwrap();
     until_ready(&spawned);
     assert!(!cgroup::leftovers(&cell).is_empty());

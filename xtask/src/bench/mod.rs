@@ -1,9 +1,11 @@
-//! `cargo xtask bench`: what a cell costs, beside a bare process, bubblewrap and wasmtime's own command; and what messages cost.
+//! `cargo xtask bench`: what a cell costs, beside a bare process, bubblewrap and wasmtime's own command; what the jail adds to a spawn; and
+//! what messages cost.
 //!
 //! Everything is measured in one run and in turn, round by round, so that a machine that is busy for a while is busy for all
 //! of them. What cannot be measured here is in the table, with the reason.
 
 mod cases;
+mod jail;
 mod machine;
 mod mail;
 mod memory;
@@ -53,6 +55,8 @@ pub fn main(workspace: &Workspace, options: &Options) -> Result<()> {
             case.round(round >= WARM_UP_ROUNDS).with_context(|| format!("measure {}", case.name))?;
         }
     }
+    eprintln!("   xtask: the jail");
+    let jail = jail::measure(workspace, directory.path(), options.rounds)?;
     let memory = memory::measure(&lazarus, hello.as_deref().map_err(String::as_str))?;
     let mail = match &hello {
         Ok(_) => {
@@ -65,13 +69,14 @@ pub fn main(workspace: &Workspace, options: &Options) -> Result<()> {
     leave_nothing(&lazarus)?;
 
     let figures = table::Figures { machine: machine::describe(), rounds: options.rounds, cases: table::lines(&cases), memory };
-    print!("{}", table::text(&figures));
+    print!("{}{}", table::text(&figures), jail.text());
     match &mail {
         Ok(mail) => print!("{}", mail.text()),
         Err(reason) => println!("not measured: messages: {reason}"),
     }
     if let Some(file) = &options.json {
         let mut json = table::json(&figures);
+        json["jail"] = jail.json();
         json["messages"] = mail.map_or_else(|reason| serde_json::json!({ "not_measured": reason }), |mail| mail.json());
         let json = serde_json::to_string_pretty(&json)?;
         fs::write(file, json + "\n").with_context(|| format!("write {}", file.display()))?;

@@ -74,7 +74,7 @@ pub(super) fn plan(launch: &Launch, none: NoNamespace<'_>, given: Given<'_>, han
         places,
         control_groups,
         hatch: hatch.map(|hatch| handoff.pass(hatch)).transpose().map_err(SpawnError::Handoff)?,
-        held: cgroup.map_or_else(Held::default, |group| Held { memory: group.holds_memory(), processes: group.holds_processes() }),
+        held: cgroup.map(Held::by).unwrap_or_default(),
     })
 }
 

@@ -32,7 +32,7 @@ use crate::{
         Bind, BindKind, FileRule, Jail, JailError, JailLimits, Link, NewRoot, Profile, Reach, hold_connects, liveness::PidFd,
         refuse_connects,
     },
-    policy::{Access, Address, Enforcer, Granted, LimitName, Limits, Report, Subject, Wall},
+    policy::{Access, Address, Enforcer, Granted, LimitName, Limits, Report, Subject, Wall, format_duration},
 };
 
 /// What the reaper exits with when it could not do its work; an agent's own end is told over the socket instead.
@@ -243,6 +243,7 @@ fn limits(limits: &Limits, held: Held, of_others: u64) -> JailLimits {
     JailLimits {
         open_files: Some(u64::from(limits.open_files.get())),
         cpu: Some(limits.cpu),
+        cpu_counted_together: held.cpu,
         file_size: Some(limits.home.bytes()),
         processes: (!held.processes).then(|| u64::from(limits.processes.get())),
         processes_of_others: of_others,
@@ -258,7 +259,18 @@ fn join_control_groups(spec: &Spec, report: &mut Report) -> Result<(), ReaperErr
     }
     if spec.held.memory {
         let most = spec.limits.memory;
-        report.full(Enforcer::Cgroup, Subject::limit(LimitName::Memory, most), format!("uses at most {most} of memory"));
+        let (subject, promise) = (Subject::limit(LimitName::Memory, most), format!("uses at most {most} of memory"));
+        if spec.held.swaps {
+            report.partial(Enforcer::Cgroup, subject, promise, "this kernel does not count what is swapped out, and the machine has swap");
+        } else {
+            report.full(Enforcer::Cgroup, subject, promise);
+        }
+    }
+    if spec.held.cpu {
+        // The kernel counts; the warden reads the count, and ends the agent.
+        let most = format_duration(spec.limits.cpu);
+        let promise = format!("uses at most {most} of CPU time, all its processes together");
+        report.full(Enforcer::Cgroup, Subject::limit(LimitName::Cpu, most), promise);
     }
     if spec.held.processes {
         let most = spec.limits.processes;
@@ -347,8 +359,10 @@ mod tests {
         let none = limits(&asked, Held::default(), 7);
         assert_eq!((none.processes, none.processes_of_others), (Some(u64::from(asked.processes.get())), 7));
         assert_eq!(none.data, Some(asked.memory.bytes()));
-        let held = limits(&asked, Held { memory: true, processes: true }, 7);
+        assert!(!none.cpu_counted_together);
+        let held = limits(&asked, Held { memory: true, processes: true, cpu: true, swaps: false }, 7);
         assert_eq!((held.processes, held.data), (None, None));
+        assert_eq!((held.cpu, held.cpu_counted_together), (Some(asked.cpu), true), "the second line stays");
     }
 
     #[test]

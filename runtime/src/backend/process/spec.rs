@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     cell::AgentName,
+    jail::cgroup::{Cgroup, Holds},
     policy::{Granted, Limits},
 };
 
@@ -81,5 +82,15 @@ pub(super) struct Spec {
 #[serde(deny_unknown_fields)]
 pub(super) struct Held {
     pub memory: bool,
+    /// Whether memory can be swapped out beyond its limit.
+    pub swaps: bool,
     pub processes: bool,
+    pub cpu: bool,
+}
+
+impl Held {
+    pub fn by(cgroup: &Cgroup) -> Self {
+        let Holds { memory, processes, cpu } = cgroup.holds();
+        Self { memory, swaps: cgroup.swaps(), processes, cpu }
+    }
 }

@@ -1,7 +1,9 @@
 //! Each command: its use case, its envelope, and what a person reads instead.
 
 mod agents;
+mod archive;
 mod artifacts;
+mod audit;
 mod drill;
 mod explain;
 mod logs;
@@ -18,13 +20,15 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
+pub use self::archive::ArchiveArgs;
 use self::mailbox::Mailbox;
 pub(super) use self::{
     agents::{check as agent_check, new as agent_new},
+    audit::check as check_receipt,
     drill::list as drill_list,
 };
 use super::{
-    args::{AuditCommand, Command},
+    args::Command,
     failure::{Failure, INTERNAL},
     say::Say,
 };
@@ -108,6 +112,7 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
         }
         command @ (Command::Send { .. } | Command::Inbox { .. }) => correspond(&mut operator, command, say),
         Command::Artifacts { cell, command } => artifacts::run(&mut operator, cell, command, say),
+        Command::Archive(args) => archive::archive(&mut operator, args, say),
         Command::Extend { cell, by } => {
             let extended = operator.extend(&cell, by)?;
             Ok(say.done(&success(&extended), || format!("{}, until {}", extended.message, local(extended.expires_at))))
@@ -127,10 +132,8 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
             Ok(say.done(&success(&why), || why::lines(&why)))
         }
         Command::Agent(command) => agents::run(&mut operator, command, say),
-        Command::Audit(AuditCommand::Verify) => {
-            let verdict = operator.audit_verify()?;
-            Ok(say.done(&success(&verdict), || verdict.message.clone()))
-        }
+        Command::Audit(command) => audit::run(&mut operator, command, say),
+        Command::Receipt(args) => audit::receipt(&mut operator, &args, say),
         // Carried out already, without an operator.
         Command::Completions { .. } | Command::Cell(_) | Command::Join { .. } => Ok(ExitCode::SUCCESS),
     }

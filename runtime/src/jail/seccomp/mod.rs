@@ -1,14 +1,16 @@
 //! seccomp: which system calls can be made.
 //!
-//! A profile is up to four filters, stacked; the strictest answer wins, and among refusals the newest:
+//! A profile is up to four programs, one after the other in one filter ([`chain`]); the first that does not allow a call decides:
 //!
 //! 1. a guard against calls of another calling convention (x32), whose numbers no list names;
 //! 2. calls that "do not exist" (`ENOSYS`), so that libc falls back to older ones whose arguments can be looked at;
 //! 3. calls that end the process;
-//! 4. the profile's own list. It comes last, since it may forbid what installing a filter needs.
+//! 4. the profile's own list.
 //!
+//! No call is named by two of them that refuse it differently. One filter instead of four is installed once, and costs each call once.
 //! seccompiler begins each with a check of the processor's architecture, and ends the process on a mismatch.
 
+mod chain;
 mod compiler;
 mod host;
 mod process;
@@ -23,6 +25,9 @@ use super::{JailError, Profile, error::SeccompError};
 use crate::policy::{Address, Enforcer, Report, Wall};
 
 pub use ruling::{SyscallRuling, Verdict, ruling};
+
+/// How many filters a profile is, for whoever looks at the process.
+const FILTERS: u64 = 1;
 
 /// A system call: its name, and its number on this processor.
 type Call = (&'static str, i64);
@@ -58,12 +63,11 @@ pub(super) fn apply(profile: Profile, own_namespaces: bool, speaks: bool, report
         Profile::Compiler => compiler::lists(),
     }
     .map_err(JailError::Seccomp)?;
-    install(&guard()).map_err(JailError::Seccomp)?;
-    // The guard, and one filter a list.
-    let filters = Some(1 + lists.len() as u64);
+    let mut programs = vec![guard()];
     for list in lists {
-        compile(list).and_then(|program| install(&program)).map_err(JailError::Seccomp)?;
+        programs.push(compile(list).map_err(JailError::Seccomp)?);
     }
+    install(&chain::chain(programs)).map_err(JailError::Seccomp)?;
     let sockets =
         if speaks { "opens no socket to any network or service but its own cell" } else { "opens no socket to any network or service" };
     report.full(Enforcer::Seccomp, Address::Network, sockets);
@@ -72,17 +76,17 @@ pub(super) fn apply(profile: Profile, own_namespaces: bool, speaks: bool, report
     match profile {
         Profile::Process => {
             let promise = "makes no dangerous system call (tracing, mounting, namespaces, io_uring, …)";
-            report.full(Enforcer::Seccomp, Wall::Calls, promise).set = filters;
+            report.full(Enforcer::Seccomp, Wall::Calls, promise).set = Some(FILTERS);
             report.full(Enforcer::Seccomp, Wall::Privileges, "marks no file set-user-id or set-group-id");
         }
         Profile::WasmHost => {
             let promise = "makes only the system calls that a wasm host needs; executes no program";
-            report.full(Enforcer::Seccomp, Wall::Calls, promise).set = filters;
+            report.full(Enforcer::Seccomp, Wall::Calls, promise).set = Some(FILTERS);
             report.full(Enforcer::Seccomp, Wall::Processes, "starts, signals and traces no other process");
         }
         Profile::Compiler => {
             let promise = "makes only the system calls that a compiler needs; opens no file";
-            report.full(Enforcer::Seccomp, Wall::Calls, promise).set = filters;
+            report.full(Enforcer::Seccomp, Wall::Calls, promise).set = Some(FILTERS);
         }
     }
     Ok(())
@@ -124,10 +128,9 @@ fn guard() -> BpfProgram {
     // From linux/bpf_common.h, linux/seccomp.h and asm/unistd.h.
     const LOAD_WORD: u16 = 0x20;
     const JUMP_IF_AT_LEAST: u16 = 0x35;
-    const RETURN: u16 = 0x06;
     const OFFSET_OF_NUMBER: u32 = 0;
     const X32_BIT: u32 = 0x4000_0000;
-    let end = |action: SeccompAction| sock_filter { code: RETURN, jt: 0, jf: 0, k: action.into() };
+    let end = |action: SeccompAction| sock_filter { code: chain::RETURN, jt: 0, jf: 0, k: action.into() };
     vec![
         sock_filter { code: LOAD_WORD, jt: 0, jf: 0, k: OFFSET_OF_NUMBER },
         sock_filter { code: JUMP_IF_AT_LEAST, jt: 0, jf: 1, k: X32_BIT },

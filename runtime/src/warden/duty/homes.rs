@@ -1,57 +1,126 @@
 //! What the warden sees to on disk: homes that outgrow their limit, and a cell whose time is over.
 
-use std::{io, time::Duration};
+use std::{collections::HashMap, io, time::Instant};
+
+use cap_std::fs::Dir;
 
 use super::{ACTOR, Duty, WardenError};
 use crate::{
     audit::{Action, Draft, Phase},
-    cell::{AgentName, CloseReason, Event, OnExpire, Receipt, Record, State},
-    registry::{Registry, TransitionExtras},
-    warden::{child::AgentRun, make},
+    cell::{AgentName, CloseReason, OnExpire, Record, State},
+    jail::liveness,
+    policy::Limits,
+    registry::Registry,
+    seal,
+    warden::{
+        child::AgentRun,
+        make,
+        pace::{Amount, MEASURE_MOST, Pace},
+    },
 };
 
-/// How often the homes are measured, at the most.
-pub(super) const MEASURE_EVERY: Duration = Duration::from_secs(5);
-/// Measuring may take up to this part of the time between two measurements.
-const MEASURE_SHARE: u32 = 20;
+/// What agents write to, and when it is measured next.
+#[derive(Debug, Default)]
+pub(super) struct Homes {
+    paces: HashMap<AgentName, Pace>,
+    shared: Option<Pace>,
+}
+
+impl Homes {
+    /// When [`Duty::measure_homes`] must be called at the latest.
+    pub fn due_at(&self) -> Instant {
+        let first = self.paces.values().chain(&self.shared).map(Pace::due_at).min();
+        first.unwrap_or_else(|| Instant::now() + MEASURE_MOST)
+    }
+}
+
+/// What an agent's home may hold.
+fn most_of(run: &AgentRun) -> Amount {
+    Amount { bytes: run.policy.limits.home.bytes(), entries: run.policy.limits.files.get().into() }
+}
+
+/// Looks at a directory, if it is time. Returns what it holds, if that is too much.
+fn look(pace: &mut Pace, dir: &Dir, most: Amount) -> Option<Amount> {
+    let now = Instant::now();
+    if now < pace.due_at() {
+        return None;
+    }
+    // Where nobody says how much is free, nothing is: then it is measured by the clock alone.
+    let free = rustix::fs::fstatvfs(dir)
+        .map_or_else(|_| Amount::default(), |room| Amount { bytes: room.f_bfree.saturating_mul(room.f_frsize), entries: room.f_ffree });
+    if !pace.look(now, free, most) {
+        return None;
+    }
+    let measured = crate::home::measure(dir).unwrap_or_default();
+    let seen = Amount { bytes: measured.bytes, entries: measured.files.saturating_add(measured.dirs) };
+    pace.measured(now, Instant::now(), seen, free);
+    seen.exceeds(most).then_some(seen)
+}
+
+/// Which limit is passed, and by what.
+fn passed(what: &str, seen: Amount, limits: &Limits) -> (&'static str, String) {
+    if seen.bytes > limits.home.bytes() {
+        ("home", format!("{what} holds more than {}", limits.home))
+    } else {
+        ("files", format!("{what} holds more than {} files and directories", limits.files))
+    }
+}
 
 impl Duty {
-    /// Ends those agents whose homes have outgrown their limit.
+    /// Ends those agents whose homes have outgrown their limits.
     pub(super) fn measure_homes(&mut self) {
-        let now = std::time::Instant::now();
-        if now < self.next_measure {
-            return;
-        }
+        let mut homes = std::mem::take(&mut self.homes);
         let mut outgrown = Vec::new();
         for run in self.life.runs().filter(|run| !run.is_over()) {
             let Some(home) = &run.home else { continue };
-            let Some(place) = make::place_of(&self.made.dir, home, &run.agent) else { continue };
-            let Ok(Some(dir)) = self.made.dir.home(place, &run.agent) else { continue };
-            let Ok(measured) = crate::home::measure(&dir) else { continue };
-            if measured.bytes > run.policy.limits.home.bytes() {
-                outgrown.push((run.agent.clone(), format!("its home holds more than {}", run.policy.limits.home)));
+            let pace = homes.paces.entry(run.agent.clone()).or_insert_with(|| Pace::new(Instant::now()));
+            if Instant::now() < pace.due_at() {
+                continue;
             }
+            let opened = make::place_of(&self.made.dir, home, &run.agent).map(|place| self.made.dir.home(place, &run.agent));
+            let Some(Ok(Some(dir))) = opened else {
+                pace.put_off(Instant::now());
+                continue;
+            };
+            let seen = look(pace, &dir, most_of(run));
+            outgrown.extend(seen.map(|seen| (run.agent.clone(), passed("its home", seen, &run.policy.limits))));
         }
-        outgrown.extend(self.outgrown_shared());
-        for (agent, message) in outgrown {
-            self.life.end_for_limit(&agent, "home", message);
+        homes.paces.retain(|agent, _| self.life.runs().any(|run| run.agent == *agent && !run.is_over() && run.home.is_some()));
+        if homes.paces.is_empty() {
+            homes.shared = None;
+        } else {
+            outgrown.extend(self.outgrown_shared(homes.shared.get_or_insert_with(|| Pace::new(Instant::now()))));
         }
-        self.next_measure = std::time::Instant::now() + MEASURE_EVERY.max(now.elapsed() * MEASURE_SHARE);
+        self.homes = homes;
+        for (agent, (limit, message)) in outgrown {
+            self.life.end_for_limit(&agent, limit, message);
+        }
     }
 
     /// Every agent, where what they share has outgrown the largest of their limits (nobody knows which of them wrote it), or is gone.
-    fn outgrown_shared(&self) -> Vec<(AgentName, String)> {
+    fn outgrown_shared(&self, pace: &mut Pace) -> Vec<(AgentName, (&'static str, String))> {
+        if Instant::now() < pace.due_at() {
+            return Vec::new();
+        }
         let agents: Vec<&AgentRun> = self.life.runs().filter(|run| !run.is_over() && run.home.is_some()).collect();
-        let Some(most) = agents.iter().map(|run| run.policy.limits.home).max() else { return Vec::new() };
-        let message = match self.made.dir.shared() {
-            Ok(dir) if crate::home::measure(&dir).is_ok_and(|measured| measured.bytes > most.bytes()) => {
-                format!("/shared holds more than {most}")
+        let Some(most) = agents.iter().map(|run| &run.policy.limits).max_by_key(|limits| limits.home) else { return Vec::new() };
+        let Some(files) = agents.iter().map(|run| run.policy.limits.files).max() else { return Vec::new() };
+        let most = Limits { files, ..most.clone() };
+        let why = match self.made.dir.shared() {
+            Ok(dir) => match look(pace, &dir, Amount { bytes: most.home.bytes(), entries: files.get().into() }) {
+                Some(seen) => passed("/shared", seen, &most),
+                None => return Vec::new(),
+            },
+            Err(error) => {
+                pace.put_off(Instant::now());
+                if error.kind() != io::ErrorKind::NotFound {
+                    return Vec::new();
+                }
+                // Somebody removed the whole root: nobody can find this cell any more, so it ends by itself.
+                ("home", "the cell's directory was removed".to_owned())
             }
-            // Somebody removed the whole root: nobody can find this cell any more, so it ends by itself.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => "the cell's directory was removed".to_owned(),
-            Ok(_) | Err(_) => return Vec::new(),
         };
-        agents.into_iter().map(|run| (run.agent.clone(), message.clone())).collect()
+        agents.into_iter().map(|run| (run.agent.clone(), why.clone())).collect()
     }
 
     /// Destroys a cell whose time is over, where its policy says so. Nothing of it lives any more, and its lease is held.
@@ -63,21 +132,17 @@ impl Duty {
         let Some(record) = record.filter(expired).filter(|_| self.spec.on_expire == OnExpire::Destroy) else { return Ok(()) };
         let draft = |phase, detail: &str| Draft::new(ACTOR, Action::Destroy, phase, Some(&self.spec.cell), detail);
         registry.audit(draft(Phase::Intent, "its time to live is over"))?;
+        let digest = self.made.root.digest_cell(&self.spec.cell);
         let removed = self.made.root.remove_cell(&self.spec.cell);
         if let Some(first) = removed.remained.first() {
             registry.audit(draft(Phase::Failed, first))?;
             return Ok(());
         }
-        let receipt = Receipt {
-            processes_ended: self.life.killed,
-            processes_alive: 0,
-            files_removed: removed.files,
-            directories_removed: removed.dirs,
-            bytes_removed: removed.bytes,
-            remained: Vec::new(),
-        };
-        let event = Event::Destroy { by: record.proposal.owner, receipt };
-        match registry.transition(&self.spec.cell, event, ACTOR, TransitionExtras::default()) {
+        let runs = registry.runs(&self.spec.cell)?;
+        let mut receipt = seal::receipt_of(digest, removed);
+        receipt.processes_ended = self.life.killed;
+        receipt.processes_verified = liveness::gone(runs.iter().map(|run| &run.process));
+        match seal::bury(&self.made.root, registry, &self.spec.cell, &record.proposal.owner, ACTOR, receipt) {
             Err(error) if !error.is_overtaken() => Err(error.into()),
             Ok(_) | Err(_) => Ok(()),
         }

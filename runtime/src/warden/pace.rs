@@ -1,0 +1,181 @@
+//! How often a tree on disk that an agent writes to is measured: rarely while it is quiet, often while it grows.
+//!
+//! Between two measurements the file system's own count of free room is looked at, which costs a microsecond: a home cannot come near its
+//! limit without that shrinking by half of what was left (but for holes in files, which take no room).
+
+use std::time::{Duration, Instant};
+
+/// The time between two measurements of a tree that grows.
+pub const MEASURE_LEAST: Duration = Duration::from_millis(250);
+/// The time between two measurements of a tree that is quiet.
+pub const MEASURE_MOST: Duration = Duration::from_secs(5);
+/// Measuring may take up to this part of the time between two measurements.
+const MEASURE_SHARE: u32 = 20;
+/// How often the free room is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Bytes, and files with directories.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Bytes.
+    pub bytes: u64,
+    /// Files, links and directories.
+    pub entries: u64,
+}
+
+impl Amount {
+    /// What is left below a bound; nothing where it is passed.
+    const fn up_to(self, most: Self) -> Self {
+        Self { bytes: most.bytes.saturating_sub(self.bytes), entries: most.entries.saturating_sub(self.entries) }
+    }
+
+    /// Whether it is more than another, in either way.
+    pub const fn exceeds(self, other: Self) -> bool {
+        self.bytes > other.bytes || self.entries > other.entries
+    }
+
+    const fn half(self) -> Self {
+        Self { bytes: self.bytes / 2, entries: self.entries / 2 }
+    }
+}
+
+/// When a tree is measured next.
+#[derive(Debug)]
+pub struct Pace {
+    look_at: Instant,
+    /// Not before, whatever the free room says: measuring would take too much of the machine.
+    earliest: Instant,
+    measure_at: Instant,
+    interval: Duration,
+    seen: Amount,
+    /// The free room when it was measured.
+    free: Amount,
+}
+
+impl Pace {
+    /// The pace of a tree that was just made.
+    pub fn new(now: Instant) -> Self {
+        let first = now + MEASURE_LEAST;
+        Self {
+            look_at: first,
+            earliest: first,
+            measure_at: first,
+            interval: MEASURE_LEAST,
+            seen: Amount::default(),
+            free: Amount::default(),
+        }
+    }
+
+    /// When to look next, at the free room or at all of it.
+    pub fn due_at(&self) -> Instant {
+        self.look_at.min(self.measure_at)
+    }
+
+    /// Waits a little: what there is to measure could not be opened.
+    pub fn put_off(&mut self, now: Instant) {
+        self.look_at = now + LOOK_EVERY;
+        self.measure_at = self.measure_at.max(self.look_at);
+    }
+
+    /// Whether to measure now, since it is time, or since so much less room is `free` that it may be near `most`.
+    pub fn look(&mut self, now: Instant, free: Amount, most: Amount) -> bool {
+        self.look_at = now + LOOK_EVERY;
+        let taken = free.up_to(self.free);
+        now >= self.measure_at || (now >= self.earliest && taken.exceeds(self.seen.up_to(most).half()))
+    }
+
+    /// What a measurement found, that began at `began` and is over `now`, and the free room before it.
+    pub fn measured(&mut self, began: Instant, now: Instant, seen: Amount, free: Amount) {
+        self.interval = if seen.exceeds(self.seen) { MEASURE_LEAST } else { (self.interval * 2).min(MEASURE_MOST) };
+        (self.seen, self.free) = (seen, free);
+        self.earliest = now + MEASURE_LEAST.max(now.saturating_duration_since(began) * MEASURE_SHARE);
+        self.measure_at = self.earliest.max(now + self.interval);
+        self.look_at = now + LOOK_EVERY;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOST: Amount = Amount { bytes: 1000, entries: 100 };
+    const FREE: Amount = Amount { bytes: 1_000_000, entries: 50_000 };
+
+    fn seen(bytes: u64) -> Amount {
+        Amount { bytes, entries: 10 }
+    }
+
+    /// Measures whenever it is due, for so long; how often that was.
+    fn measurements(pace: &mut Pace, from: Instant, lasting: Duration, took: Duration, mut tree: impl FnMut() -> Amount) -> u32 {
+        let (mut now, mut count) = (from, 0);
+        while now < from + lasting {
+            now = pace.due_at().max(now);
+            if pace.look(now, FREE, MOST) {
+                pace.measured(now, now + took, tree(), FREE);
+                count += 1;
+            }
+        }
+        count
+    }
+
+    #[test]
+    fn a_tree_that_grows_is_measured_often_and_a_quiet_one_rarely() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let mut bytes = 0;
+        let grows = || {
+            bytes += 1;
+            seen(bytes)
+        };
+        let minute = Duration::from_secs(60);
+        assert!((235..=241).contains(&measurements(&mut pace, start, minute, Duration::ZERO, grows)));
+        let quiet = measurements(&mut pace, start + minute, minute, Duration::ZERO, || seen(500));
+        assert!((12..=17).contains(&quiet), "{quiet}");
+        assert_eq!(pace.interval, MEASURE_MOST);
+        pace.measured(start, start, seen(501), FREE);
+        assert_eq!(pace.interval, MEASURE_LEAST, "it grows again");
+    }
+
+    #[test]
+    fn measuring_takes_a_twentieth_of_the_time_at_the_most() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let took = Duration::from_millis(500);
+        let mut bytes = 0;
+        let count = measurements(&mut pace, start, Duration::from_secs(100), took, || {
+            bytes += 1;
+            seen(bytes)
+        });
+        assert!(count <= 11, "{count}");
+        // Nor does a machine that loses room change that.
+        let now = start + Duration::from_secs(200);
+        pace.measured(now, now + took, seen(900), FREE);
+        assert!(!pace.look(now + took + Duration::from_secs(1), Amount::default(), MOST));
+        assert!(pace.look(now + took + Duration::from_secs(10), Amount::default(), MOST));
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_not_tried_without_end() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let due = pace.due_at();
+        pace.put_off(due);
+        assert_eq!(pace.due_at(), due + LOOK_EVERY);
+    }
+
+    #[test]
+    fn room_that_is_lost_has_it_measured_and_a_little_has_not() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        let quiet = || {
+            let mut pace = Pace::new(now);
+            (0..6).for_each(|_| pace.measured(now, now, seen(600), FREE));
+            pace
+        };
+        assert!(!quiet().look(later, FREE, MOST));
+        assert!(!quiet().look(later, Amount { bytes: FREE.bytes - 200, ..FREE }, MOST), "half of what was left, and no more");
+        assert!(quiet().look(later, Amount { bytes: FREE.bytes - 201, ..FREE }, MOST));
+        assert!(quiet().look(later, Amount { entries: FREE.entries - 46, ..FREE }, MOST));
+        assert!(!quiet().look(later, Amount { bytes: FREE.bytes + 500, ..FREE }, MOST), "others may make room");
+    }
+}
