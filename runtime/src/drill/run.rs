@@ -5,9 +5,11 @@ use std::{
     io,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
+    thread,
 };
 
 use super::{
@@ -91,4 +93,49 @@ pub(super) fn drive_both(stage: &Stage, attack: &'static Attack, drive: Drive, g
     let one = |templates: &[&str]| drive(stage, &ground.fill_all(templates)).unwrap_or_else(|error| Seen::untold(&error.to_string()));
     let twin = one(attack.twin);
     (twin, one(attack.attack))
+}
+
+/// How many cells attack at the same time: most of them wait for most of their time.
+pub(super) const WORKERS: usize = 4;
+
+/// Tries attacks several at a time. `one` tries an attack and its twin, and finds what they disturbed of their own; what all have in common
+/// is looked at when none of them runs any more.
+pub(super) fn several(
+    stage: &Stage,
+    attacks: Vec<(usize, &'static Attack)>,
+    one: impl Fn(usize, &'static Attack) -> io::Result<Tried> + Sync,
+    tell: &mut dyn FnMut(usize, Tried),
+) -> io::Result<()> {
+    let left = Mutex::new(attacks);
+    let (sender, receiver) = mpsc::channel();
+    let mut tried = thread::scope(|scope| {
+        for _ in 0..WORKERS {
+            let (left, one, sender) = (&left, &one, sender.clone());
+            scope.spawn(move || {
+                while let Some((slot, attack)) = left.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+                    if sender.send(one(slot, attack).map(|tried| (slot, attack, tried))).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        receiver.into_iter().collect::<io::Result<Vec<_>>>()
+    })?;
+    blame(stage.disturbed_by_any(), tried.iter_mut().map(|(_, attack, tried)| (*attack, tried)).collect());
+    for (slot, _, tried) in tried {
+        tell(slot, tried);
+    }
+    Ok(())
+}
+
+/// What is disturbed and belongs to no attack in particular counts against those that did not die as they must; else against all.
+pub(super) fn blame(disturbed: Vec<Disturbance>, tried: Vec<(&Attack, &mut Tried)>) {
+    let suspicious = |attack: &Attack, tried: &Tried| !attack.dies.iter().any(|death| tried.attack.is(*death));
+    let any = tried.iter().any(|(attack, tried)| suspicious(attack, tried));
+    for (attack, tried) in tried {
+        if !any || suspicious(attack, tried) {
+            tried.disturbed.extend(disturbed.iter().cloned());
+        }
+    }
 }

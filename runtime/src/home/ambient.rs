@@ -367,10 +367,6 @@ impl Drop for FreshFile {
     }
 }
 
-fn temporary_name() -> String {
-    format!(".lazarus-{}", uuid::Uuid::new_v4().simple())
-}
-
 /// The machine's directory for temporary files: `TMPDIR`, else `/tmp`. A relative one is none.
 ///
 /// Called for the stage of a drill, which makes a directory of its own there.
@@ -387,6 +383,10 @@ pub fn is_left(directory: &Path, name: &str) -> bool {
         let _ = rustix::fs::unlinkat(CWD, directory.join(name), AtFlags::empty());
     }
     true
+}
+
+fn temporary_name() -> String {
+    format!(".lazarus-{}", uuid::Uuid::new_v4().simple())
 }
 
 /// Makes a directory that the operator named, and opens it. Its parents are there.

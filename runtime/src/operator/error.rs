@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use super::Kind;
 use crate::{
     agent::{AgentError, ResolveError},
     backend::wasm::{CacheError, CompileError},
@@ -12,19 +13,6 @@ use crate::{
     registry::RegistryError,
     warden::WardenError,
 };
-
-/// What kind of failure it is: decides the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Refused, or failed in a way that the operator can change: exit code 1.
-    Refused,
-    /// The command line says something that cannot be meant: exit code 2.
-    Usage,
-    /// What was named is not there: exit code 3.
-    NotFound,
-    /// Lazarus itself, or the machine under it, failed: exit code 125.
-    Internal,
-}
 
 /// Why a command did not do what it was asked for. The message is a sentence for the operator; the cause is the source.
 #[derive(Debug, thiserror::Error)]

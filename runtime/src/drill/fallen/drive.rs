@@ -21,7 +21,7 @@ use crate::{
         wasm,
     },
     cell::{AgentName, Role},
-    drill::{Arena, Attack, Disturbance, Ground, Seen, Tried, catalogue, seen::parse, stage::Stage, wasm::plant},
+    drill::{Arena, Attack, Ground, Seen, Tried, catalogue, run::several, seen::parse, stage::Stage, wasm::plant},
     home::ambient,
     policy::{Access, Policy},
 };
@@ -55,13 +55,8 @@ pub fn main_attack(handoff: RawFd, socket: RawFd, words: &[String]) -> ExitCode 
 /// # Errors
 /// The stage failed; what an attack does is never an error.
 pub fn try_all(stage: &Stage, attacks: &[(usize, &'static Attack)], tell: &mut dyn FnMut(usize, Tried)) -> io::Result<()> {
-    for (slot, attack) in attacks.iter().copied() {
-        match attack.arena {
-            Arena::Fallen { .. } => tell(slot, tried(stage, slot, attack)?),
-            Arena::Process { .. } | Arena::Driven { .. } | Arena::Component { .. } | Arena::Preview1 { .. } | Arena::Trusted { .. } => {}
-        }
-    }
-    Ok(())
+    let own = attacks.iter().copied().filter(|(_, attack)| matches!(attack.arena, Arena::Fallen { .. })).collect();
+    several(stage, own, |slot, attack| tried(stage, slot, attack), tell)
 }
 
 fn tried(stage: &Stage, slot: usize, attack: &Attack) -> io::Result<Tried> {
@@ -69,8 +64,7 @@ fn tried(stage: &Stage, slot: usize, attack: &Attack) -> io::Result<Tried> {
     let ground = stage.furnish(slot)?;
     let (twin, _) = fall(&plant(&ground, &format!("f{slot}-twin"), slot)?, attack.name, attack.twin)?;
     let (seen, said) = fall(&plant(&ground, &format!("f{slot}"), slot)?, attack.name, attack.attack)?;
-    let mut disturbed: Vec<Disturbance> = stage.disturbed(slot, &said);
-    disturbed.extend(stage.disturbed_by_any());
+    let disturbed = stage.disturbed(slot, &said);
     Ok(Tried { twin, attack: seen, seconds: started.elapsed().as_secs_f64(), disturbed })
 }
 
@@ -111,8 +105,7 @@ fn fall(ground: &Ground, name: &str, arguments: &[&str]) -> io::Result<(Seen, St
 fn hear(host: &mut Spawned) -> io::Result<(Seen, String)> {
     let deadline = Instant::now() + HOST_WITHIN;
     let (mut said, mut refused) = (Vec::new(), None);
-    loop {
-        let Some(packet) = next(host, deadline)? else { break };
+    while let Some(packet) = next(host, deadline)? {
         match protocol::from_child(&packet) {
             Ok(Packet::Output { bytes, .. }) => said.extend(bytes.iter().take(SAID_MOST_BYTES.saturating_sub(said.len()))),
             Ok(Packet::Control(FromChild::Refused { message, .. })) => refused = Some(message),

@@ -101,10 +101,12 @@ fn stand(forever: bool) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let _ = io::copy(&mut io::stdin(), &mut io::sink());
-    while forever {
+    if !forever {
+        return ExitCode::SUCCESS;
+    }
+    loop {
         std::thread::sleep(Duration::from_secs(3600));
     }
-    ExitCode::SUCCESS
 }
 
 fn hold(mebibytes: &str) -> ExitCode {

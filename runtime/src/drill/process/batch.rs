@@ -13,7 +13,7 @@ use super::{
 };
 use crate::drill::{
     Arena, Attack, Cell, Disturbance, Ground, Seen, Tried,
-    run::drive_both,
+    run::{WORKERS, blame, drive_both},
     stage::{Stage, Told},
 };
 
@@ -21,9 +21,6 @@ use crate::drill::{
 const CELL_WITHIN: Duration = Duration::from_secs(120);
 /// Options of every attacker's cell. Nothing but the client is on its path, so that no other `lazarus` is taken for it.
 pub(super) const OPTIONS: [&str; 2] = ["--client", "--env=PATH=/nowhere"];
-/// How many cells attack at the same time: most of them wait for most of their time.
-const WORKERS: usize = 4;
-
 /// An attack of this drill: its number, and what its names stand for.
 struct Entry {
     slot: usize,
@@ -76,7 +73,7 @@ pub fn try_all(stage: &Stage, attacks: &[(usize, &'static Attack)], tell: &mut d
         let Pair { entry, twin, attack, seconds, .. } = pair;
         tried.push((entry, Tried { twin, attack, seconds, disturbed }));
     }
-    blame(stage.disturbed_by_any(), &mut tried);
+    blame(stage.disturbed_by_any(), tried.iter_mut().map(|(entry, tried)| (entry.attack, tried)).collect());
     for (entry, tried) in tried {
         tell(entry.slot, tried);
     }
@@ -185,15 +182,6 @@ fn alone<'a>(stage: &Stage, entry: &'a Entry, options: &[&str]) -> io::Result<Ve
     let crashed = is_crash(&told);
     let wrote = format!("{}{}", told.stdout, told.stderr);
     Ok(vec![(Pair { entry, twin, attack, wrote, seconds: started.elapsed().as_secs_f64(), crashed }, Vec::new())])
-}
-
-/// What is disturbed and belongs to no attack in particular counts against those that did not die as they must; else against all.
-fn blame(disturbed: Vec<Disturbance>, tried: &mut [(&Entry, Tried)]) {
-    let suspicious = |(entry, tried): &(&Entry, Tried)| !entry.attack.dies.iter().any(|death| tried.attack.is(*death));
-    let any = tried.iter().any(suspicious);
-    for one in tried.iter_mut().filter(|one| !any || suspicious(one)) {
-        one.1.disturbed.extend(disturbed.iter().cloned());
-    }
 }
 
 /// Runs a cell with a leader in it, in the foreground.

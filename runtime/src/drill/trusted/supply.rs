@@ -31,6 +31,9 @@ const DEFINITION: &str = "[agent]\nname = \"supplied\"\ncomponent = \"nothing.wa
 /// Where a definition is refused.
 const DEFINED: &[Death] = &[Refused("exit 1")];
 
+/// Where what was installed is not what is there.
+const CHANGED: &[Death] = &[Refused("changed since it was"), Refused("is not approved")];
+
 /// The attacks.
 #[rustfmt::skip]
 pub(super) const ATTACKS: &[Attack] = &[
@@ -47,9 +50,9 @@ pub(super) const ATTACKS: &[Attack] = &[
     row("supply/no-component", "names a component that is no WebAssembly", defined_with_component,
         &["agent.toml"], &["nothing.wat"], DEFINED, Escape),
     row("supply/component-changed", "changes a component after it was installed", changed_after,
-        &["component.wasm"], &["nothing"], &[Refused("changed since it was added")], Escape),
+        &["component.wasm"], &["nothing"], CHANGED, Escape),
     row("supply/definition-changed", "changes a definition after it was installed", changed_after,
-        &["agent.toml"], &["nothing"], &[Refused("changed since it was added")], Escape),
+        &["agent.toml"], &["nothing"], CHANGED, Escape),
     row("supply/poisoned-cache", "puts foreign bytes into the place of compiled code", poisoned,
         &["foreign"], &["untouched"], &[Harmless, Refused("use the cache")], Escape),
     row("supply/cut-cache", "cuts compiled code short", poisoned, &["cut"], &["untouched"], &[Harmless, Refused("use the cache")], Escape),
@@ -75,14 +78,27 @@ fn defined_with_component(stage: &Stage, arguments: &[String]) -> io::Result<See
     if added.code != Some(0) {
         return Ok(seen(&added));
     }
+    approved_run(stage)
+}
+
+/// Approves what was installed, and runs it.
+fn approved_run(stage: &Stage) -> io::Result<Seen> {
+    let approved = stage.lazarus(&["agent", "approve", "supplied", "--yes"], b"", COMMAND_WITHIN)?;
+    if approved.code != Some(0) {
+        return Ok(seen(&approved));
+    }
     Ok(seen(&stage.lazarus(&["run", "supplied"], b"", COMMAND_WITHIN)?))
 }
 
-/// `[part]`: installs an agent, changes that part of it behind Lazarus' back, and runs it.
+/// `[part]`: installs an agent that runs, changes that part of it behind Lazarus' back, and runs it again.
 fn changed_after(stage: &Stage, arguments: &[String]) -> io::Result<Seen> {
     let added = defined(stage, &["args = []".to_owned()])?;
     if !added.is_success() {
         return Ok(added);
+    }
+    let before = approved_run(stage)?;
+    if !before.is_success() {
+        return Ok(before);
     }
     if let Some(part @ ("component.wasm" | "agent.toml")) = arguments.first().map(String::as_str) {
         stage.append_in_root(&["agents", "supplied"], part, b"\n")?;

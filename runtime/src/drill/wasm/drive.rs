@@ -13,6 +13,7 @@ use crate::{
     drill::{
         Arena, Attack, Disturbance, Ground, Seen, Tried,
         attack::Guest,
+        run::several,
         stage::{Stage, Told, write},
     },
     home::ambient,
@@ -53,15 +54,16 @@ const SOCKETS: [i32; 3] = [libc::EIO, libc::EACCES, libc::EOPNOTSUPP];
 /// # Errors
 /// The stage failed; what an attack does is never an error.
 pub fn try_all(stage: &Stage, attacks: &[(usize, &'static Attack)], tell: &mut dyn FnMut(usize, Tried)) -> io::Result<()> {
-    for (slot, attack) in attacks.iter().copied() {
-        match attack.arena {
-            Arena::Component { guest, options } | Arena::Preview1 { guest, options } => {
-                tell(slot, tried(stage, slot, attack, guest, options)?)
-            }
-            Arena::Process { .. } | Arena::Driven { .. } | Arena::Fallen { .. } | Arena::Trusted { .. } => {}
-        }
-    }
-    Ok(())
+    let of_guest = |attack: &Attack| match attack.arena {
+        Arena::Component { guest, options } | Arena::Preview1 { guest, options } => Some((guest, options)),
+        Arena::Process { .. } | Arena::Driven { .. } | Arena::Fallen { .. } | Arena::Trusted { .. } => None,
+    };
+    let own = attacks.iter().copied().filter(|(_, attack)| of_guest(attack).is_some()).collect();
+    let one = |slot, attack: &'static Attack| match of_guest(attack) {
+        Some((guest, options)) => tried(stage, slot, attack, guest, options),
+        None => Err(io::Error::other("an attack without a guest")),
+    };
+    several(stage, own, one, tell)
 }
 
 /// One attack, and its twin before it, each in a cell of its own.
@@ -71,7 +73,6 @@ fn tried(stage: &Stage, slot: usize, attack: &Attack, guest: Guest, options: &[&
     let twin = run(stage, &plant(&ground, &format!("w{slot}-twin"), slot)?, guest, attack.twin, options)?;
     let told = run(stage, &plant(&ground, &format!("w{slot}"), slot)?, guest, attack.attack, options)?;
     let mut disturbed = stage.disturbed(slot, &format!("{}{}", told.stdout, told.stderr));
-    disturbed.extend(stage.disturbed_by_any());
     if !told.late && told.code.is_none() || told.code == Some(125) {
         disturbed.push(Disturbance::Died("the cell's warden".into()));
     }
