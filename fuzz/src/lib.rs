@@ -4,6 +4,7 @@
 //! `fuzz/targets` hands them bytes that libFuzzer makes up; the ordinary tests hand them the corpus (`tests/tests/corpus.rs`), which
 //! needs neither fuzzer nor instrumentation. What a claim compares with is written anew here, not borrowed from the code that it is about.
 
+mod archives;
 mod definitions;
 mod harmless;
 mod lines;
@@ -17,6 +18,7 @@ mod requests;
 mod values;
 mod words;
 
+pub use archives::archive;
 pub use definitions::definition;
 pub use lines::line;
 pub use lives::life;
@@ -33,7 +35,8 @@ pub use words::words;
 pub type Claim = fn(&[u8]);
 
 /// Every claim, by the name of its target and of its corpus.
-pub const CLAIMS: [(&str, Claim); 11] = [
+pub const CLAIMS: [(&str, Claim); 12] = [
+    ("archive", archive),
     ("definition", definition),
     ("life", life),
     ("line", line),

@@ -18,6 +18,8 @@ pub mod agent;
 pub mod audit;
 pub mod registry;
 
+pub mod seal;
+
 pub mod failpoint;
 pub mod unchecked;
 

@@ -4,6 +4,7 @@ pub mod built;
 pub mod conformance;
 pub mod guests;
 pub mod lab;
+pub mod planted;
 pub mod processes;
 
 pub use lab::{Lab, Outcome};

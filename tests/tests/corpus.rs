@@ -47,6 +47,11 @@ fn replay(name: &str) {
 }
 
 #[test]
+fn corpus_archive() {
+    replay("archive");
+}
+
+#[test]
 fn corpus_definition() {
     replay("definition");
 }

@@ -29,6 +29,9 @@ fn settles_and_can_be_destroyed(lab: &Lab, point: Point) {
         let receipt = lab.json(&["destroy", &id]).exits(0).json()["receipt"].clone();
         assert_eq!(receipt["processes_alive"], 0, "{name}");
         assert_eq!(lab.state(&id), "destroyed", "{name}");
+        // Whoever was killed, whoever destroyed it in the end: one receipt, signed, and the same again.
+        let kept = lab.json(&["receipt", &id]).exits(0).json()["receipt"].clone();
+        assert!(kept["signature"].is_string() && kept["receipt"] == receipt, "{name}: {kept}");
     }
     assert!(lab.cell_dirs().is_empty(), "{name}: {:?}", lab.cell_dirs());
     wait_until(&format!("{name}: no process is left"), || lab.processes().is_empty());

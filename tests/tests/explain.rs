@@ -182,3 +182,37 @@ fn a_limit_that_was_raised_behind_the_report_is_found() {
     }
     lab.json(&["destroy", &cell]).exits(0);
 }
+
+/// Where the tree of a controller is mounted: version 1 has one for each, version 2 one for all.
+fn tree_of(controller: &str) -> std::path::PathBuf {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("read");
+    let is_it = |line: &&str| {
+        let options = line.rsplit(' ').next().unwrap_or_default();
+        line.contains(" - cgroup2 ") || (line.contains(" - cgroup ") && options.split(',').any(|option| option == controller))
+    };
+    let found = mounts.lines().filter(is_it).max_by_key(|line| line.contains(" - cgroup "));
+    found.and_then(|line| line.split(' ').nth(4)).expect("a tree of control groups").into()
+}
+
+#[test]
+fn a_process_that_left_its_control_group_is_found() {
+    assert!(rustix::process::geteuid().is_root(), "moving a process to another group takes root");
+    let lab = Lab::new();
+    let cell = lab.summon(&["scribe", "p", "--", "sleep", "1000"]);
+    let explained = lab.json(&["explain", &cell]).exits(0).json();
+    let part = |check: &&Value| check["process"]["part"] == "agent" && check["what"] == "control group for pids";
+    let check = explained["checks"].as_array().expect("checks").iter().find(part).expect("of its group").clone();
+    assert_eq!(check["agrees"], "yes", "{check}");
+    let (pid, group) = (check["process"]["pid"].as_u64().expect("a pid"), text(&check["found"]));
+    let own = tree_of("pids").join(group.trim_start_matches('/')).join("cgroup.procs");
+    let above = own.parent().and_then(std::path::Path::parent).expect("a group above").join("cgroup.procs");
+    std::fs::write(&above, pid.to_string()).expect("moved");
+    let explained = lab.json(&["explain", &cell]).exits(1).json();
+    let wrong: Vec<&Value> = explained["checks"].as_array().expect("checks").iter().filter(|check| check["agrees"] == "no").collect();
+    assert!(!wrong.is_empty() && wrong.iter().all(|check| check["process"]["pid"] == pid), "{wrong:?}");
+    assert!(wrong.iter().any(|check| check["what"] == "control group for pids"), "{wrong:?}");
+    // The twin: back in its group, it agrees.
+    std::fs::write(&own, pid.to_string()).expect("moved back");
+    lab.json(&["explain", &cell]).exits(0);
+    lab.json(&["destroy", &cell]).exits(0);
+}

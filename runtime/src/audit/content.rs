@@ -25,9 +25,14 @@ const DOMAIN: &[u8] = b"lazarus audit row, form 1";
 /// Ends a text that was cut.
 const CUT: char = '…';
 
-/// Whether a character could act on a terminal, forge a line, or change the order in which a line is read.
+/// Whether a character could act on a terminal, forge a line, change the order in which a line is read, or stand in it unseen.
 fn acts(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    c.is_control()
+        || matches!(
+            c,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+                | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+        )
 }
 
 /// Returns text as one harmless line of at most `most_bytes` bytes: what could act on a reader's terminal is

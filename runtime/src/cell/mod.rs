@@ -15,4 +15,4 @@ pub use identity::{AgentName, Identity, NAME_MOST_BYTES, NameError, ProjectName,
 pub use process::ProcessRef;
 pub use record::{Member, OnExpire, Proposal, Record, Run, RunEnd};
 pub use role::{Role, RoleError};
-pub use state::{CloseReason, Decision, Event, FailReason, Receipt, Refusal, State, decide, is_expired};
+pub use state::{CloseReason, Decision, EndedProcess, Event, FailReason, Receipt, Refusal, State, decide, is_expired};

@@ -4,7 +4,12 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::{agent_args::AgentCommand, cell::CellCommand};
+use super::{
+    agent_args::AgentCommand,
+    audit_args::{AuditCommand, ReceiptArgs},
+    cell::CellCommand,
+    commands::ArchiveArgs,
+};
 use crate::{
     cell::{AgentName, BackendKind, Identity, OnExpire, ProjectName, Role, parse_team},
     mail::MessageId,
@@ -207,6 +212,8 @@ pub enum Command {
         #[command(subcommand)]
         command: Option<ArtifactsCommand>,
     },
+    /// Write a cell's homes, and what its members share, into a tar archive
+    Archive(ArchiveArgs),
     /// Give a cell more time
     Extend {
         /// The cell
@@ -259,9 +266,11 @@ pub enum Command {
     /// Manage agent definitions
     #[command(subcommand)]
     Agent(AgentCommand),
-    /// Check the audit chain
+    /// Show and check the audit, and sign its head
     #[command(subcommand)]
     Audit(AuditCommand),
+    /// Show what a teardown did, or check a receipt that was exported
+    Receipt(ReceiptArgs),
     /// Print a completion script
     Completions {
         /// The shell
@@ -284,13 +293,6 @@ pub enum ArtifactsCommand {
         #[arg(long)]
         force: bool,
     },
-}
-
-/// The commands of `lazarus audit`.
-#[derive(Debug, Subcommand)]
-pub enum AuditCommand {
-    /// Recompute the chain; names the first row that was changed, if any
-    Verify,
 }
 
 /// What `summon`, `team` and `run` have in common.

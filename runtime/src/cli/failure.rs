@@ -118,6 +118,7 @@ fn hint(error: &Error) -> Option<String> {
             format!("nothing of it changed, and nothing of it runs; `lazarus logs {cell}` has its agents' words")
         }
         Error::NotReady { cell, .. } => format!("`lazarus destroy {cell}` puts the record away"),
+        Error::Audit(error) => error.hint()?.to_owned(),
         Error::Root(RootError::Nowhere) => "name a root with --root or LAZARUS_ROOT".to_owned(),
         _ => return None,
     };

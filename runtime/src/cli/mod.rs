@@ -2,6 +2,7 @@
 
 mod agent_args;
 mod args;
+mod audit_args;
 mod cell;
 mod commands;
 mod failure;
@@ -9,13 +10,20 @@ mod join;
 mod say;
 mod table;
 
-use std::{ffi::OsString, io::Write, os::fd::RawFd, path::PathBuf, process::ExitCode};
+use std::{
+    ffi::OsString,
+    io::Write,
+    os::fd::RawFd,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, FromArgMatches};
 
 use self::{
     agent_args::AgentCommand,
     args::{Cli, Command},
+    audit_args::ReceiptArgs,
     failure::Failure,
     say::Say,
 };
@@ -90,12 +98,11 @@ fn dispatch(cli: Cli, say: &Say) -> Result<ExitCode, Failure> {
         // Whoever writes an agent needs none yet.
         Command::Agent(AgentCommand::New { name, directory }) => return commands::agent_new(&name, directory.as_deref(), say),
         Command::Agent(AgentCommand::Check { file }) => return commands::agent_check(&file, say),
+        // Whoever checks a receipt need not have the root that it is of.
+        Command::Receipt(args) if args.verify.is_some() => return check_receipt(&args, cli.global.root, say),
         command => command,
     };
-    let root = match cli.global.root {
-        Some(root) => root,
-        None => ambient::default_root(|name| std::env::var_os(name)).map_err(crate::operator::Error::from)?,
-    };
+    let root = root_of(cli.global.root)?;
     if let Command::Send { cell, .. } | Command::Inbox { cell, .. } = &command
         && let Some(member) = join::member_of(cell, &root)?
     {
@@ -103,6 +110,37 @@ fn dispatch(cli: Cli, say: &Say) -> Result<ExitCode, Failure> {
     }
     let operator = open(root, cli.global.identity)?;
     commands::carry_out(operator, command, say)
+}
+
+fn root_of(named: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    match named {
+        Some(root) => Ok(root),
+        None => Ok(ambient::default_root(|name| std::env::var_os(name)).map_err(crate::operator::Error::from)?),
+    }
+}
+
+fn check_receipt(args: &ReceiptArgs, root: Option<PathBuf>, say: &Say) -> Result<ExitCode, Failure> {
+    let file = args.verify.as_deref().unwrap_or(Path::new("-"));
+    let root = if args.key.is_some() { None } else { Some(root_of(root)?) };
+    commands::check_receipt(file, args, root.as_deref(), say)
+}
+
+/// Every command that can be typed, its words joined with a blank, hidden ones included: for the test that proves that each is audited.
+pub fn leaves() -> Vec<String> {
+    fn walk(command: &clap::Command, path: &str, leaves: &mut Vec<String>) {
+        let words = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path} {name}") };
+        for below in command.get_subcommands() {
+            let path = words(below.get_name());
+            // One that needs none of its own subcommands does something by itself.
+            if !below.has_subcommands() || !below.is_subcommand_required_set() {
+                leaves.push(path.clone());
+            }
+            walk(below, &path, leaves);
+        }
+    }
+    let mut leaves = Vec::new();
+    walk(&Cli::command(), "", &mut leaves);
+    leaves
 }
 
 fn open(root: PathBuf, identity: Option<crate::cell::Identity>) -> Result<Operator, Failure> {

@@ -232,7 +232,7 @@ pub fn login_name() -> Option<String> {
 
 /// Opens a regular file that the operator named, of at most `most` bytes, for reading.
 ///
-/// Called for an agent definition and for a component (`agent add`, `--component`, `run FILE.wasm`). A FIFO or a device
+/// Called for an agent definition and for a component (`agent add`, `--component`, `run FILE.wasm`), and for a head or a receipt that is checked. A FIFO or a device
 /// is refused and never waited for.
 ///
 /// # Errors
@@ -273,16 +273,17 @@ pub fn read_named_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A file that is being written beside the name that the operator gave, and gets that name when it is whole. Dropped before, it is removed.
+/// A file that is being written, and gets the name that the operator gave when it is whole. Dropped before, nothing of it is left; where the
+/// file system has files without a name, also not when this process is killed.
 ///
-/// Made for results that are fetched (`artifacts CELL get`) and for a crate that is scaffolded (`agent new`).
+/// Made for results that are fetched (`artifacts CELL get`) and for archives (`archive CELL`).
 #[derive(Debug)]
 pub struct FreshFile {
     dir: Dir,
-    temporary: String,
     name: OsString,
     file: File,
-    kept: bool,
+    /// Its name until then; `None` while it has none.
+    temporary: Option<String>,
 }
 
 impl FreshFile {
@@ -294,10 +295,17 @@ impl FreshFile {
         let name = path.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "that names no file"))?.to_owned();
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let (dir, _) = open_named_dir(parent)?;
-        let temporary = format!(".lazarus-{}", uuid::Uuid::new_v4().simple());
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        match rustix::fs::openat(&dir, c".", flags | OFlags::TMPFILE, super::handle::PRIVATE_FILE) {
+            Ok(file) => return Ok(Self { dir, name, file: File::from(file), temporary: None }),
+            // What file systems without such files say: NFS, FUSE, overlays on either.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOSYS) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let temporary = temporary_name();
+        let flags = flags | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
         let file = File::from(rustix::fs::openat(&dir, &temporary, flags, super::handle::PRIVATE_FILE)?);
-        Ok(Self { dir, temporary, name, file, kept: false })
+        Ok(Self { dir, name, file, temporary: Some(temporary) })
     }
 
     /// Where its bytes go.
@@ -305,33 +313,62 @@ impl FreshFile {
         &mut self.file
     }
 
-    /// Gives it its name. What has that name is an error, or, with `replace`, replaced: a link too, which is never followed.
+    /// Gives it its name. What has that name is an error, or, with `replace`, replaced: a link too, which is never followed, but no device, FIFO
+    /// or socket.
     ///
     /// # Errors
-    /// `AlreadyExists`; or the disk is full, or the name a directory's.
+    /// `AlreadyExists`; or the disk is full, or the name that of no file.
     pub fn keep(mut self, replace: bool) -> io::Result<()> {
         self.file.sync_all()?;
-        let how = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
-        match rustix::fs::renameat_with(&self.dir, &self.temporary, &self.dir, &self.name, how) {
-            // A file system without that kind of rename: a second name is never given twice either.
-            Err(Errno::INVAL) if !replace => {
-                rustix::fs::linkat(&self.dir, &self.temporary, &self.dir, &self.name, AtFlags::empty())?;
-                return Ok(());
+        if replace && let Ok(there) = rustix::fs::statat(&self.dir, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            match FileType::from_raw_mode(there.st_mode) {
+                FileType::RegularFile | FileType::Symlink => {}
+                _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "what is there is not a file")),
             }
-            renamed => renamed?,
         }
-        self.kept = true;
+        let temporary = match self.temporary.take() {
+            Some(temporary) => temporary,
+            None if replace => {
+                let temporary = temporary_name();
+                self.link_to(temporary.as_ref())?;
+                temporary
+            }
+            None => return self.link_to(&self.name),
+        };
+        // From here on it has a name to be removed by.
+        let temporary = self.temporary.insert(temporary);
+        let how = if replace { RenameFlags::empty() } else { RenameFlags::NOREPLACE };
+        match rustix::fs::renameat_with(&self.dir, &*temporary, &self.dir, &self.name, how) {
+            // A file system without that kind of rename: a second name is never given twice either.
+            Err(Errno::INVAL) if !replace => rustix::fs::linkat(&self.dir, &*temporary, &self.dir, &self.name, AtFlags::empty())?,
+            renamed => {
+                renamed?;
+                self.temporary = None;
+            }
+        }
         Ok(())
+    }
+
+    /// Gives a file that has none a name, which nothing has yet.
+    fn link_to(&self, name: &std::ffi::OsStr) -> io::Result<()> {
+        use std::os::fd::AsRawFd;
+        // By descriptor it would need a privilege; its name in /proc leads to the same inode.
+        let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        Ok(rustix::fs::linkat(CWD, own, &self.dir, name, AtFlags::SYMLINK_FOLLOW)?)
     }
 }
 
 impl Drop for FreshFile {
     fn drop(&mut self) {
-        if !self.kept {
+        if let Some(temporary) = &self.temporary {
             // What cannot be removed is named `.lazarus-…`, and seen.
-            let _ = rustix::fs::unlinkat(&self.dir, &self.temporary, AtFlags::empty());
+            let _ = rustix::fs::unlinkat(&self.dir, temporary, AtFlags::empty());
         }
     }
+}
+
+fn temporary_name() -> String {
+    format!(".lazarus-{}", uuid::Uuid::new_v4().simple())
 }
 
 /// Makes a directory that the operator named, and opens it. Its parents are there.
@@ -339,11 +376,14 @@ impl Drop for FreshFile {
 /// Called for a crate that is scaffolded (`agent new`).
 ///
 /// # Errors
-/// `AlreadyExists` where anything has the name; or its parent is not there, or cannot be written to.
+/// `AlreadyExists` where anything has the name, or takes it meanwhile; or its parent is not there, or cannot be written to.
 pub fn make_named_dir(path: &Path) -> io::Result<Dir> {
     rustix::fs::mkdirat(CWD, path, PRIVATE_DIR)?;
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    Ok(Dir::from(rustix::fs::openat(CWD, path, flags, Mode::empty())?))
+    let dir = Dir::from(rustix::fs::openat(CWD, path, flags, Mode::empty())?);
+    // Whoever can write to its parent could have put another one there.
+    let is_fresh = rustix::fs::fstat(&dir)?.st_uid == rustix::process::geteuid().as_raw() && dir.entries()?.next().is_none();
+    if is_fresh { Ok(dir) } else { Err(io::ErrorKind::AlreadyExists.into()) }
 }
 
 /// Opens a directory that the operator named. Returns it with its canonical path.

@@ -6,11 +6,14 @@ use std::{
 };
 
 use cap_std::fs::Dir;
+use rustix::fs::Mode;
 
 use super::{
-    LayoutError, Removed, Seeded,
+    ArchiveWish, Archived, DigestLimits, LayoutError, Removed, Seeded, TreeDigest,
+    archive::archive,
     create::furnish,
-    handle::{PRIVATE_DIR, make_dir, open_dir, open_or_make_dir, read_file, replace_file},
+    digest,
+    handle::{PRIVATE_DIR, make_dir, open_dir, open_or_make_dir, open_own_dir, read_file, replace_file},
     remove_tree,
 };
 use crate::cell::{AgentName, CellId};
@@ -141,7 +144,7 @@ impl CellDir {
     /// # Errors
     /// It is gone, or not a directory.
     pub fn shared(&self) -> io::Result<Dir> {
-        open_dir(&self.dir, SHARED)
+        open_own_dir(&self.dir, SHARED)
     }
 
     /// Returns the path of the cell's HERMES_HOME: the only agent's home, or the directory of a team's.
@@ -183,7 +186,7 @@ impl CellDir {
     pub fn home(&self, place: Place, agent: &AgentName) -> Result<Option<Dir>, LayoutError> {
         let mut dir = self.dir.try_clone().map_err(|source| LayoutError::of(self.path.clone(), source))?;
         for part in place.parts(agent) {
-            dir = match open_dir(&dir, part) {
+            dir = match open_own_dir(&dir, part) {
                 Ok(next) => next,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 Err(error) => return Err(LayoutError::of(self.home_path(place, agent), error)),
@@ -202,6 +205,16 @@ impl CellDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Removed::default(),
             Err(error) => Removed { remained: vec![format!("{}: {error}", parts.join("/"))], ..Removed::default() },
         }
+    }
+
+    /// Writes an archive of the cell's homes, and of what its members share. Returns what it holds, and what it was written to.
+    ///
+    /// Of a cell in which nothing lives, the caller holds the lease.
+    ///
+    /// # Errors
+    /// It cannot be written. What could not be read is in the result.
+    pub fn archive<W: io::Write>(&self, wish: ArchiveWish, out: W) -> io::Result<(Archived, W)> {
+        archive(&self.dir, &self.path, self.id.as_str(), wish, out)
     }
 
     /// Writes what the cell launches, for its next life: synced, and replaced as a whole. No agent reaches it. The caller holds the cell's
@@ -226,6 +239,22 @@ impl CellDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Digests the homes of the agents, and what they share.
+    pub(super) fn digest(&self, limits: DigestLimits) -> TreeDigest {
+        digest::digest(&self.dir, &[HOME, GUESTS, SHARED], limits)
+    }
+
+    /// Notes that a teardown has begun to remove the cell. A mode is changed (the sticky bit set), since that needs no room on a full disk.
+    pub(super) fn mark_removal(&self) {
+        // Where that is not possible, a teardown that is cut short here leaves a digest of less than it says.
+        let _ = rustix::fs::fchmod(&self.dir, PRIVATE_DIR | Mode::SVTX);
+    }
+
+    /// Whether a teardown has begun to remove the cell.
+    pub(super) fn is_being_removed(&self) -> bool {
+        rustix::fs::fstat(&self.dir).is_ok_and(|stat| Mode::from_raw_mode(stat.st_mode).contains(Mode::SVTX))
     }
 
     /// Removes what the cell launched: from now on nothing brings it back.

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, Read, Write},
     os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::{Duration, SystemTime},
 };
 
 use cap_std::fs::Dir;
@@ -29,6 +30,17 @@ pub(crate) fn open_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
     Ok(Dir::from(rustix::fs::openat(parent, name, DIRECTORY, Mode::empty())?))
 }
 
+/// Opens a directory that Lazarus made and an agent writes to. One that the agent shut is opened to its owner again.
+pub(super) fn open_own_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
+    match open_dir(parent, name) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            unlock_dir(parent.as_fd(), name)?;
+            open_dir(parent, name)
+        }
+        opened => opened,
+    }
+}
+
 /// Makes a directory for its owner alone and opens it. Anything that has the name already, a link included, is an error.
 pub(crate) fn make_dir(parent: &Dir, name: &str) -> io::Result<Dir> {
     rustix::fs::mkdirat(parent, name, PRIVATE_DIR)?;
@@ -49,26 +61,90 @@ pub(crate) fn create_file(parent: impl AsFd, name: impl Arg, mode: Mode) -> io::
     Ok(File::from(rustix::fs::openat(parent, name, flags, mode)?))
 }
 
-/// Opens a regular file for reading. Links are not followed, and a FIFO or device is refused without waiting for it.
-pub(crate) fn open_file(parent: impl AsFd, name: impl Arg) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-    let stat = rustix::fs::fstat(&file)?;
-    if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
-        Ok(File::from(file))
-    } else {
-        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+/// How a file of a guest is opened, whatever it turns out to be: nothing is followed, waited for, or made the controlling terminal.
+const FILE: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
+/// Opens a regular file for reading. Links are not followed; a FIFO is refused without waiting for it, and a device without waking its driver.
+pub(crate) fn open_file(parent: impl AsFd, name: impl Arg + Copy) -> io::Result<File> {
+    refuse_special(&parent, name)?;
+    regular(rustix::fs::openat(parent, name, FILE, Mode::empty())?)
+}
+
+/// Opens a regular file of a tree that a guest wrote: as [`open_file`] does, and nothing that is mounted there.
+pub(super) fn open_file_within(parent: BorrowedFd<'_>, name: impl Arg + Copy) -> io::Result<File> {
+    refuse_special(parent, name)?;
+    let file = match rustix::fs::openat2(parent, name, FILE, Mode::empty(), ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS) {
+        // As for directories, below.
+        Err(Errno::NOSYS) => {
+            let file = rustix::fs::openat(parent, name, FILE, Mode::empty())?;
+            if rustix::fs::fstat(&file)?.st_dev != rustix::fs::fstat(parent)?.st_dev {
+                return Err(Errno::XDEV.into());
+            }
+            file
+        }
+        opened => opened?,
+    };
+    regular(file)
+}
+
+/// Opens a file of ours for adding to it, which is made if there is none. A link, a FIFO, a device, and a file that has a name elsewhere, are
+/// refused, and nothing is waited for.
+pub(crate) fn open_to_append(parent: &Dir, name: &str) -> io::Result<File> {
+    let flags = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    match refuse_special(parent, name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    own(rustix::fs::openat(parent, name, flags, PRIVATE_FILE)?)
+}
+
+/// The file behind a handle, if nobody but its directory has a name for it: what is written to it is written nowhere else.
+pub(super) fn own(file: OwnedFd) -> io::Result<File> {
+    if rustix::fs::fstat(&file)?.st_nlink > 1 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it has a second name, as no file of Lazarus has"));
+    }
+    regular(file)
+}
+
+/// Refuses what is neither a regular file nor a link: to open a device can be an act in itself. Opening refuses the link.
+fn refuse_special(parent: impl AsFd, name: impl Arg) -> io::Result<()> {
+    match FileType::from_raw_mode(rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?.st_mode) {
+        FileType::RegularFile | FileType::Symlink => Ok(()),
+        _ => Err(not_regular()),
     }
 }
 
+fn regular(file: OwnedFd) -> io::Result<File> {
+    match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {
+        FileType::RegularFile => Ok(File::from(file)),
+        _ => Err(not_regular()),
+    }
+}
+
+fn not_regular() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")
+}
+
 /// Reads the whole of a regular file that may not be larger than `most` bytes.
-pub(crate) fn read_file(parent: impl AsFd, name: impl Arg, most: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_file(parent: impl AsFd, name: impl Arg + Copy, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open_file(parent, name)?.take(most + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > most {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {most} bytes")));
     }
     Ok(bytes)
+}
+
+/// When a regular file was last written to, by whatever time its owner gave it; nothing is opened. `None` where there is no such file, or the
+/// time has no form here.
+#[allow(clippy::useless_conversion, reason = "the number is a signed one on other processors")]
+pub(crate) fn modified_at(parent: impl AsFd, name: impl Arg) -> Option<SystemTime> {
+    let stat = rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+    let since = Duration::from_secs(stat.st_mtime.unsigned_abs());
+    let at = if stat.st_mtime < 0 { SystemTime::UNIX_EPOCH.checked_sub(since) } else { SystemTime::UNIX_EPOCH.checked_add(since) };
+    let nanos = Duration::from_nanos(u64::try_from(stat.st_mtime_nsec).unwrap_or(0));
+    let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+    at?.checked_add(nanos).filter(|_| is_file)
 }
 
 /// Replaces a file as a whole: after a crash at any point, the old or the new content is there, never a part.
@@ -133,6 +209,18 @@ pub(super) fn unlock_dir(parent: BorrowedFd<'_>, name: impl Arg + Copy) -> rusti
     let dir = descend_with(parent, name, OFlags::PATH)?;
     // A handle that needs no right to get (O_PATH) cannot be given to fchmod; its name in /proc leads to the same inode.
     rustix::fs::chmodat(CWD, format!("/proc/self/fd/{}", dir.as_raw_fd()), PRIVATE_DIR, AtFlags::empty())
+}
+
+/// Gives the owner back the right to read a regular file, which is found by handle and never through a link. One that has another name
+/// besides is not touched: that name may be outside, and its owner's to decide about.
+pub(super) fn unlock_file(parent: BorrowedFd<'_>, name: impl Arg + Copy) -> rustix::io::Result<()> {
+    use std::os::fd::AsRawFd;
+    let file = rustix::fs::openat(parent, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
+    let stat = rustix::fs::fstat(&file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_nlink != 1 {
+        return Err(Errno::INVAL);
+    }
+    rustix::fs::chmodat(CWD, format!("/proc/self/fd/{}", file.as_raw_fd()), PRIVATE_FILE, AtFlags::empty())
 }
 
 /// Writes a name that a guest chose so that a terminal shows it and does nothing else; bounded.

@@ -14,7 +14,7 @@ use rustix::{fs::AtFlags, io::Errno};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::handle::{PRIVATE_FILE, create_file, descend, escape_name, open_file, sync_dir};
+use super::handle::{PRIVATE_FILE, create_file, descend, escape_name, open_file_within, sync_dir};
 
 /// The longest path, in bytes, and the most parts of one: what a guest's own calls could name in one go.
 const PATH_MOST_BYTES: usize = 4096;
@@ -140,8 +140,8 @@ fn open_below(home: &Dir, path: &str) -> Result<File, KeepError> {
         inner = Some(next);
     }
     match &inner {
-        None => open_file(home, name).map_err(|source| error(home, name, source)),
-        Some(dir) => open_file(dir, name).map_err(|source| error(dir, name, source)),
+        None => open_file_within(home.as_fd(), name).map_err(|source| error(home, name, source)),
+        Some(dir) => open_file_within(dir.as_fd(), name).map_err(|source| error(dir, name, source)),
     }
 }
 

@@ -6,6 +6,7 @@
 //! ├── registry.reserve          room for a teardown on a full disk
 //! ├── agents/<name>/            installed definitions
 //! ├── cache/                    compiled components
+//! ├── keys/                     what heads and receipts are signed with
 //! ├── rehearsals/<id>/          throwaway homes, while a rehearsal lasts
 //! └── cells/<cell id>/
 //!     ├── cell.json             the cell's own record
@@ -31,7 +32,7 @@ use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, OFlags};
 
 use super::{
-    CellDir, Removed,
+    CellDir, DigestLimits, Keyring, Removed, TreeDigest,
     ambient::{self, RootError},
     create::CreateError,
     handle::{PRIVATE_FILE, open_or_make_dir},
@@ -169,6 +170,14 @@ impl Root {
         self.path.join(CELLS).join(id.as_str())
     }
 
+    /// Opens the keys of this root; their directory is made if there is none.
+    ///
+    /// # Errors
+    /// Something else has the name, or it cannot be made.
+    pub fn keyring(&self) -> io::Result<Keyring> {
+        Keyring::open(&self.dir)
+    }
+
     /// Makes the directories of a new cell. Its homes are furnished one by one, by [`CellDir::make_home`].
     ///
     /// # Errors
@@ -200,11 +209,26 @@ impl Root {
         Ok(ids)
     }
 
+    /// Digests what a cell holds, before it is removed: the homes of its agents, and what its members share. `None` where nothing of the cell is
+    /// there. The caller has made sure that no process of the cell lives, and holds its lease.
+    pub fn digest_cell(&self, id: &CellId) -> Option<TreeDigest> {
+        let dir = self.cell(id).ok().flatten()?;
+        let mut digest = dir.digest(DigestLimits::OF_TEARDOWN);
+        if dir.is_being_removed() {
+            digest.covers = format!("what an earlier teardown, which was cut short, had left: {}", digest.covers);
+        }
+        Some(digest)
+    }
+
     /// Removes the directory of a cell, with everything in it, and looks whether it is gone. The caller has made sure that no
     /// process of the cell lives.
     pub fn remove_cell(&self, id: &CellId) -> Removed {
-        // First what it could be resurrected from: of a teardown that is cut short, no half of a home comes to life.
-        let plan = self.cell(id).ok().flatten().map(|dir| dir.remove_plan()).unwrap_or_default();
+        // First what it could be resurrected from: of a teardown that is cut short, no half of a home comes to life, nor is digested as a whole.
+        let begin = |dir: CellDir| {
+            dir.mark_removal();
+            dir.remove_plan()
+        };
+        let plan = self.cell(id).ok().flatten().map(begin).unwrap_or_default();
         let mut removed = remove_tree(&self.cells, id.as_str());
         removed.files += plan.files;
         removed.bytes += plan.bytes;

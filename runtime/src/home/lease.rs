@@ -12,7 +12,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::{CellDir, handle::PRIVATE_FILE};
+use super::{
+    CellDir,
+    handle::{PRIVATE_FILE, own},
+};
 
 /// The lock's name in a cell's `run` directory, which no agent can reach.
 const LOCK: &str = "lock";
@@ -74,7 +77,8 @@ impl Lease {
     pub fn take(cell: &CellDir, generation: u32) -> Result<Self, LeaseError> {
         let run = cell.run()?;
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mut lock = File::from(rustix::fs::openat(&run, LOCK, flags, PRIVATE_FILE)?);
+        // What is no file of ours is neither locked nor written to.
+        let mut lock = own(rustix::fs::openat(&run, LOCK, flags, PRIVATE_FILE)?)?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => return Err(LeaseError::Held(read_held(&lock))),

@@ -4,7 +4,11 @@
 //! each directory's inode and the place reached in it are kept, and the way back is `..`, taken
 //! only if it leads to the inode that was left.
 
-use std::{collections::HashSet, os::fd::AsFd};
+use std::{
+    collections::HashSet,
+    ffi::CStr,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
 
 use cap_std::fs::Dir;
 use rustix::{
@@ -12,7 +16,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::handle::{descend, readable};
+use super::handle::{PRIVATE_DIR, descend, readable, unlock_dir};
 
 /// Directories held open at once; descriptors are scarce (1024 by default).
 const MOST_OPEN: usize = 64;
@@ -48,7 +52,8 @@ struct Level {
 
 /// Counts what lies below a directory.
 ///
-/// What vanishes meanwhile is not counted; what cannot be read is counted in [`Measured::unread`].
+/// What vanishes meanwhile is not counted; what cannot be read is counted in [`Measured::unread`]. A directory of ours that its agent shut is
+/// opened to its owner again, and to nobody else: what is in it counts as well.
 ///
 /// # Errors
 /// The directory itself cannot be read.
@@ -104,10 +109,10 @@ fn count(
     measured: &mut Measured,
     shared: &mut HashSet<(u64, u64)>,
     dir: &rustix::fs::Dir,
-    name: &std::ffi::CStr,
+    name: &CStr,
 ) -> rustix::io::Result<Option<Level>> {
     let dir = dir.fd()?;
-    let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let stat = look_at(dir, name)?;
     let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
     if !is_dir && stat.st_nlink > 1 {
         let id = (stat.st_dev, stat.st_ino);
@@ -122,11 +127,28 @@ fn count(
     measured.allocated = measured.allocated.saturating_add(u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES));
     if is_dir {
         measured.dirs += 1;
-        return level(rustix::fs::Dir::new(descend(dir, name)?)?).map(Some);
+        return level(rustix::fs::Dir::new(enter(dir, name)?)?).map(Some);
     }
     measured.files += 1;
     measured.bytes = measured.bytes.saturating_add(u64::try_from(stat.st_size).unwrap_or(0));
     Ok(None)
+}
+
+/// Looks at an entry. A directory in which its owner may not look anything up is given that right back.
+fn look_at(dir: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<rustix::fs::Stat> {
+    let look = || rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW);
+    match look() {
+        Err(Errno::ACCESS) => rustix::fs::fchmod(dir, PRIVATE_DIR).and_then(|()| look()),
+        looked => looked,
+    }
+}
+
+/// Enters a directory. One that its owner may not read is given that right back: nothing is hidden from a limit by shutting it.
+fn enter(dir: BorrowedFd<'_>, name: &CStr) -> rustix::io::Result<OwnedFd> {
+    match descend(dir, name) {
+        Err(Errno::ACCESS) => unlock_dir(dir, name).and_then(|()| descend(dir, name)),
+        entered => entered,
+    }
 }
 
 /// Leaves the innermost directory for the one above, reopening that if it was dropped.
@@ -214,6 +236,27 @@ mod tests {
         assert_eq!((measured.files, measured.dirs, measured.bytes, measured.unread), (900, 1200, 900, 0));
         assert!(crate::home::remove_tree(&dir, "deeper").is_complete());
         drop(temp);
+    }
+
+    #[test]
+    fn nothing_hides_behind_a_shut_door() {
+        use std::os::unix::fs::PermissionsExt;
+
+        let (temp, dir) = ground();
+        for name in ["shut", "blind", "listed", "open"] {
+            fs::create_dir_all(temp.path().join(name).join("inner")).expect("made");
+            fs::write(temp.path().join(name).join("inner/file"), [0; 1000]).expect("written");
+        }
+        for (name, mode) in [("shut/inner", 0), ("shut", 0), ("blind", 0o111), ("listed", 0o400)] {
+            fs::set_permissions(temp.path().join(name), fs::Permissions::from_mode(mode)).expect("shut");
+        }
+        let measured = crate::home::test_ground::without_override(|| {
+            assert!(fs::read_dir(temp.path().join("shut")).is_err(), "the rights bind this thread");
+            measure(&dir).expect("measured")
+        });
+        assert_eq!((measured.files, measured.dirs, measured.bytes, measured.unread), (4, 8, 4000, 0));
+        let mode = |name: &str| fs::metadata(temp.path().join(name)).expect("there").permissions().mode() & 0o777;
+        assert_eq!((mode("shut"), mode("listed")), (0o700, 0o700), "to its owner and nobody else");
     }
 
     #[test]

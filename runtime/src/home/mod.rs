@@ -5,29 +5,44 @@
 //! is ever followed. [`ambient`] alone opens paths of the machine by name, on the operator's word.
 
 pub mod ambient;
+mod archive;
 mod cell_dir;
 mod create;
 mod digest;
+mod fold;
 mod handle;
 mod keep;
+mod keyring;
 mod layout;
 mod lease;
 mod measure;
+#[cfg(test)]
+#[path = "../../../tests/src/planted.rs"]
+mod planted;
 mod rehearsal;
 mod remove;
 mod seed;
 mod source;
+mod tar;
+mod template;
 #[cfg(test)]
 mod test_ground;
+mod walk;
+#[cfg(test)]
+#[path = "walkers_tests.rs"]
+mod walkers;
 
+pub use archive::{ArchiveWish, Archived, Noted, Notes, stays_inside};
 pub use cell_dir::{CellDir, Place};
 pub use create::{CreateError, furnish, variables};
-pub use digest::digest_tree;
+pub use digest::{COVERS_ALL, DigestLimits, TreeDigest};
 pub use handle::escape_name;
 pub(crate) use handle::{
-    create_private_file, lock_dir, make_dir, open_dir, open_file, open_or_make_dir, read_file, replace_file, sync_dir,
+    create_private_file, lock_dir, make_dir, modified_at, open_dir, open_file, open_or_make_dir, open_to_append, read_file, replace_file,
+    sync_dir,
 };
 pub use keep::{KeepError, forget_file, keep_file};
+pub use keyring::{Keyring, Seed};
 pub use layout::{LayoutError, Root};
 pub use lease::{Held, Lease, LeaseError};
 pub use measure::{Measured, measure};
@@ -35,3 +50,5 @@ pub use rehearsal::{Stage, clear_stale, stage_path};
 pub use remove::{Removed, remove_tree};
 pub use seed::{Database, SeedError, Seeded, seed};
 pub use source::{SourceError, check_mount_source, check_read_source};
+pub use tar::{Copied, EntryKind, TarWriter};
+pub use template::digest_tree;

@@ -8,12 +8,10 @@ use std::{
     sync::atomic::{AtomicBool, Ordering},
 };
 
-use rustix::{
-    fs::{CWD, FileType, Mode, RenameFlags},
-    thread::{CapabilitySet, capabilities, set_capabilities},
-};
+use rustix::fs::{CWD, FileType, Mode, RenameFlags};
 
 use super::*;
+use crate::home::test_ground::without_override;
 
 struct Ground {
     temp: tempfile::TempDir,
@@ -152,19 +150,6 @@ fn a_wide_tree_is_removed() {
     let removed = remove_tree(&ground.dir, "tree");
     ground.assert_gone(&removed);
     assert_eq!((removed.files, removed.dirs, removed.bytes), (3000, 3001, 3000));
-}
-
-/// Runs something in a thread without the capabilities that let root pass every permission.
-fn without_override<T: Send>(act: impl FnOnce() -> T + Send) -> T {
-    std::thread::scope(|scope| {
-        let thread = scope.spawn(|| {
-            let mut sets = capabilities(None).expect("read");
-            sets.effective -= CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH | CapabilitySet::FOWNER;
-            set_capabilities(None, sets).expect("dropped");
-            act()
-        });
-        thread.join().expect("the thread ends well")
-    })
 }
 
 #[test]

@@ -16,7 +16,7 @@ use rustix::{
 
 use super::{
     ambient,
-    handle::{PRIVATE_DIR, PRIVATE_FILE, create_file, descend, escape_name, open_file, readable},
+    handle::{PRIVATE_DIR, PRIVATE_FILE, create_file, descend, escape_name, open_file_within, readable},
 };
 
 /// How large a template may be.
@@ -38,7 +38,10 @@ const PAGES_A_STEP: i32 = 1000;
 const MOST_BUSY: u32 = 200;
 
 /// Hermes' database, at the top of a home.
-const STATE: &str = "state.db";
+pub(super) const STATE: &str = "state.db";
+
+/// Files that SQLite opens beside it.
+const BESIDE: [&str; 3] = ["state.db-wal", "state.db-shm", "state.db-journal"];
 
 /// Names that are never carried over, at any level: credentials, and what says that a process lives.
 const NEVER: [&str; 11] = [
@@ -55,6 +58,11 @@ const NEVER: [&str; 11] = [
     "state.db-shm",
     "state.db-journal",
 ];
+
+/// Whether nothing of that name is ever carried over, neither from a template nor into an archive.
+pub(super) fn is_never_carried(name: &[u8]) -> bool {
+    NEVER.iter().any(|never| never.as_bytes() == name)
+}
 
 /// A directory at the top of a home that is not carried over: another run's logs, and its heartbeat.
 const LOGS: &str = "logs";
@@ -168,7 +176,7 @@ impl Seeding<'_> {
                 return Err(SeedError::TooLarge { path, most: format!("{} entries", self.bounds.entries) });
             }
             let old_logs = way.is_empty() && name.to_bytes() == LOGS.as_bytes();
-            if old_logs || NEVER.iter().any(|never| never.as_bytes() == name.to_bytes()) {
+            if old_logs || is_never_carried(name.to_bytes()) {
                 self.skip(path, "never carried over");
                 continue;
             }
@@ -202,15 +210,36 @@ impl Seeding<'_> {
     fn file(&mut self, from: BorrowedFd<'_>, to: BorrowedFd<'_>, name: &std::ffi::CStr, mode: Mode) -> Result<(), SeedError> {
         let io_error = |source| SeedError::Io { path: String::new(), source };
         let left = self.bounds.bytes - self.seeded.bytes;
-        let source = open_file(from, name).map_err(io_error)?;
+        let too_large = || SeedError::TooLarge { path: String::new(), most: format!("{} bytes", self.bounds.bytes) };
+        let source = open_file_within(from, name).map_err(io_error)?;
+        // A sparse one takes nothing where it is; its copy would take all that it may.
+        if source.metadata().map_err(io_error)?.len() > left {
+            return Err(too_large());
+        }
         let mut copy = create_file(to, name, mode).map_err(io_error)?;
         let copied = copy_bounded(source, &mut copy, left).map_err(io_error)?;
         if self.is_durable() {
             copy.sync_all().map_err(io_error)?;
         }
-        let copied = copied.ok_or(SeedError::TooLarge { path: String::new(), most: format!("{} bytes", self.bounds.bytes) })?;
+        let copied = copied.ok_or_else(too_large)?;
         self.seeded.files += 1;
         self.seeded.bytes += copied;
+        Ok(())
+    }
+
+    /// Refuses a database that has something else than files beside it, under the names that SQLite opens by itself: it would wait for a FIFO.
+    fn nothing_waits_beside(&self, from: BorrowedFd<'_>) -> Result<(), SeedError> {
+        for name in BESIDE {
+            match rustix::fs::statat(from, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile => {}
+                Err(Errno::NOENT) => {}
+                Ok(_) => {
+                    let source = io::Error::new(io::ErrorKind::InvalidInput, "not a regular file");
+                    return Err(SeedError::Io { path: name.to_owned(), source });
+                }
+                Err(error) => return Err(SeedError::Io { path: name.to_owned(), source: error.into() }),
+            }
+        }
         Ok(())
     }
 
@@ -223,6 +252,7 @@ impl Seeding<'_> {
         match self.database {
             Database::Copy => self.file(from, to, c"state.db", PRIVATE_FILE).map_err(|error| error.named(STATE)),
             Database::BackUp { from: source, to: copy } => {
+                self.nothing_waits_beside(from)?;
                 // Made here so that it is a file of ours with our mode, which SQLite then only fills.
                 create_file(to, STATE, PRIVATE_FILE).map_err(|source| SeedError::Io { path: STATE.to_owned(), source })?;
                 self.seeded.bytes += back_up(source, copy, self.bounds.bytes - self.seeded.bytes)?;

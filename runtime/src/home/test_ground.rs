@@ -2,6 +2,8 @@
 
 use std::process::Command;
 
+use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
+
 /// Set in the namespace, so that the test knows that it is there.
 const INSIDE: &str = "LAZARUS_TEST_NAMESPACE";
 
@@ -28,7 +30,36 @@ pub fn elsewhere(module: &str, test: &str) -> bool {
     true
 }
 
+/// Set in a process that runs one test alone.
+const ALONE: &str = "LAZARUS_TEST_ALONE";
+
+/// Runs the named test again in a process of its own, whose limits it may lower. True where that was done (and it passed).
+pub fn with_few(module: &str, test: &str) -> bool {
+    if std::env::var_os(ALONE).is_some() {
+        return false;
+    }
+    let path = module.split_once("::").map_or(module, |(_, path)| path);
+    let own = std::env::current_exe().expect("a test has a path");
+    let output = Command::new(own).args(["--exact", &format!("{path}::{test}"), "--nocapture"]).env(ALONE, "1").output().expect("started");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
+    true
+}
+
 /// Whether uids other than the own one can be given to files: by root of the machine, not of a namespace.
 pub fn may_give_away() -> bool {
     may_mount() && std::env::var_os(INSIDE).is_none()
+}
+
+/// Runs something in a thread without the capabilities that let root pass every permission.
+pub fn without_override<T: Send>(act: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            let mut sets = capabilities(None).expect("read");
+            sets.effective -= CapabilitySet::DAC_OVERRIDE | CapabilitySet::DAC_READ_SEARCH | CapabilitySet::FOWNER;
+            set_capabilities(None, sets).expect("dropped");
+            act()
+        });
+        thread.join().expect("the thread ends well")
+    })
 }

@@ -12,7 +12,7 @@ use rustix::{
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 
-use crate::cell::ProcessRef;
+use crate::cell::{EndedProcess, ProcessRef};
 
 /// Field 22 of `/proc/<pid>/stat` (the start time), counted from the third, which follows the name.
 const START_TIME_FIELD: usize = 22 - 3;
@@ -171,6 +171,21 @@ impl AsFd for PidFd {
 
 /// Kills the noted process and waits until it has ended. A process that had already ended is a success.
 ///
+/// The longest list of processes that a receipt names.
+const VERIFIED_MOST: usize = 64;
+
+/// Looks for processes that a cell had, the newest last; returns those that are certainly gone, the newest first, each once, bounded.
+pub fn gone<'p>(processes: impl DoubleEndedIterator<Item = &'p ProcessRef>) -> Vec<EndedProcess> {
+    let mut gone: Vec<EndedProcess> = Vec::new();
+    for process in processes.rev() {
+        let ended = EndedProcess { pid: process.pid, start_ticks: process.start_ticks };
+        if gone.len() < VERIFIED_MOST && !gone.contains(&ended) && probe(process) == Liveness::Dead {
+            gone.push(ended);
+        }
+    }
+    gone
+}
+
 /// # Errors
 /// `TimedOut` where it lives on (in an uninterruptible sleep, say); otherwise what the kernel says, or that it cannot be known.
 pub fn kill_and_wait(noted: &ProcessRef, most: Duration) -> io::Result<()> {

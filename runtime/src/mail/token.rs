@@ -23,6 +23,19 @@ pub struct TokenError;
 #[serde(try_from = "String", into = "String")]
 pub struct Secret(String);
 
+/// Fills bytes from the kernel's randomness.
+pub(crate) fn draw(bytes: &mut [u8]) -> io::Result<()> {
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match getrandom(rest, GetRandomFlags::empty()) {
+            Ok(drawn) => filled += drawn,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
 impl Secret {
     /// Draws a secret from the kernel's randomness.
     ///
@@ -30,14 +43,7 @@ impl Secret {
     /// The kernel gives none: it never does so once a machine has started.
     pub fn draw() -> io::Result<Self> {
         let mut bytes = [0; SECRET_BYTES];
-        let mut filled = 0;
-        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match getrandom(rest, GetRandomFlags::empty()) {
-                Ok(drawn) => filled += drawn,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        draw(&mut bytes)?;
         Ok(Self(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
     }
 

@@ -81,19 +81,16 @@ impl Operator {
     /// # Errors
     /// A definition that cannot be accepted, with file, line and suggestion; a name that is taken.
     pub fn agent_add(&mut self, file: &Path, replace: bool) -> Result<AgentAdded, Error> {
-        match agent::add(&self.root, file, replace) {
-            Ok(added) => {
-                let digest = added.component.map_or_else(String::new, |(digest, _)| format!(", component {digest}"));
-                self.note_done(Action::AgentAdd, &format!("{}{digest}", added.name))?;
-                let installed = agent::load(&self.root, &added.name)?.ok_or_else(|| Error::AgentNotFound(added.name.clone()))?;
-                let approval = self.approve_added(&installed, added.replaced, added.before.as_ref())?;
-                Ok(added_as(&installed, added.replaced, &approval))
-            }
-            Err(error) => {
-                self.note_refused_of_none(Action::AgentAdd, &error.to_string())?;
-                Err(error.into())
-            }
-        }
+        self.audited(Action::AgentAdd, None, |operator| {
+            let how = if replace { ", in place of one of its name" } else { "" };
+            operator.note_intent_of_none(Action::AgentAdd, &format!("from {}{how}", file.display()))?;
+            let added = agent::add(&operator.root, file, replace)?;
+            let digest = added.component.map_or_else(String::new, |(digest, _)| format!(", component {digest}"));
+            operator.note_done(Action::AgentAdd, &format!("{}{digest}", added.name))?;
+            let installed = agent::load(&operator.root, &added.name)?.ok_or_else(|| Error::AgentNotFound(added.name.clone()))?;
+            let approval = operator.approve_added(&installed, added.replaced, added.before.as_ref())?;
+            Ok(added_as(&installed, added.replaced, &approval))
+        })
     }
 
     /// The installed definitions, by name; also those that cannot be used, with the reason.
@@ -147,14 +144,14 @@ impl Operator {
     /// # Errors
     /// No such definition, or something of it remains.
     pub fn agent_remove(&mut self, name: &AgentName) -> Result<(), Error> {
-        let Some(removed) = agent::remove(&self.root, name)? else {
-            self.note_refused_of_none(Action::AgentRemove, &format!("{name}: not there"))?;
-            return Err(Error::AgentNotFound(name.clone()));
-        };
-        if let Some(first) = removed.remained.first() {
-            return Err(Error::AgentRemains { agent: name.clone(), what: first.clone() });
-        }
-        Ok(self.registry.forget_approval(name, &self.actor.to_string())?)
+        self.audited(Action::AgentRemove, None, |operator| {
+            operator.note_intent_of_none(Action::AgentRemove, name.as_str())?;
+            let removed = agent::remove(&operator.root, name)?.ok_or_else(|| Error::AgentNotFound(name.clone()))?;
+            if let Some(first) = removed.remained.first() {
+                return Err(Error::AgentRemains { agent: name.clone(), what: first.clone() });
+            }
+            Ok(operator.registry.forget_approval(name, &operator.actor.to_string())?)
+        })
     }
 }
 

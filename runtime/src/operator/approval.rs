@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{Error, Operator};
 use crate::{
     agent::{self, Difference, Grants, Installed, Terms},
-    audit::Action,
+    audit::{Action, Phase},
     cell::{AgentName, CellId},
     registry::{ApprovedBy, Standing},
 };
@@ -122,7 +122,7 @@ impl Operator {
             let detail = format!("{error}: {}", differences.join("; "));
             match purpose.cell {
                 Some(cell) => self.note_refused(purpose.action, cell, &detail)?,
-                None => self.note_refused_of_none(purpose.action, &detail)?,
+                None => self.note(purpose.action, Phase::Refused, None, &detail)?,
             }
         }
         refused
@@ -133,17 +133,11 @@ impl Operator {
     /// # Errors
     /// No such definition, or one that cannot be read or understood.
     pub fn agent_approve(&mut self, name: &AgentName) -> Result<AgentApproved, Error> {
-        let installed = match agent::load(&self.root, name) {
-            Ok(Some(installed)) => installed,
-            Ok(None) => {
-                self.note_refused_of_none(Action::AgentApprove, &format!("{name}: not there"))?;
-                return Err(Error::AgentNotFound(name.clone()));
-            }
-            Err(error) => {
-                self.note_refused_of_none(Action::AgentApprove, &format!("{name}: {error}"))?;
-                return Err(error.into());
-            }
-        };
+        self.audited(Action::AgentApprove, None, |operator| operator.approve_as_it_is(name))
+    }
+
+    fn approve_as_it_is(&mut self, name: &AgentName) -> Result<AgentApproved, Error> {
+        let installed = agent::load(&self.root, name)?.ok_or_else(|| Error::AgentNotFound(name.clone()))?;
         let approval = self.approval_of(&installed)?;
         let differences = approval.lines(&installed.terms);
         let terms = installed.terms;

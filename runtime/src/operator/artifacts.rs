@@ -61,6 +61,15 @@ pub enum Destination {
     Stdout,
 }
 
+impl std::fmt::Display for Destination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File { path, .. } => write!(f, "{}", path.display()),
+            Self::Stdout => f.write_str("standard output"),
+        }
+    }
+}
+
 /// What fetching did.
 #[derive(Debug, Clone, Serialize)]
 pub struct Fetched {
@@ -94,6 +103,10 @@ impl Operator {
     /// # Errors
     /// No such cell or artifact, no right to, a file that is there already or cannot be written, bytes that are not those that were kept.
     pub fn fetch_artifact(&mut self, cell: &str, name: &str, to: &Destination) -> Result<Fetched, Error> {
+        self.audited(Action::Artifact, Some(cell), |operator| operator.fetch_audited(cell, name, to))
+    }
+
+    fn fetch_audited(&mut self, cell: &str, name: &str, to: &Destination) -> Result<Fetched, Error> {
         let record = self.cell_alone(cell)?;
         self.must_fetch(&record)?;
         let id = record.proposal.cell_id.clone();
@@ -107,6 +120,8 @@ impl Operator {
             return Err(broken(io::Error::new(io::ErrorKind::InvalidData, "its bytes are not those that were kept")));
         }
         source.rewind().map_err(broken)?;
+        let (wanted, place) = (&artifact, text::one_line(&to.to_string(), 500));
+        self.note_intent(Action::Artifact, &id, &format!("fetch {} of {} to {place}", wanted.name, wanted.agent))?;
         let file = match to {
             Destination::Stdout => {
                 let mut out = io::stdout().lock();

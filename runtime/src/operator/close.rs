@@ -28,6 +28,10 @@ impl Operator {
     /// # Errors
     /// No such cell, no right to, a state that cannot be closed, a warden that does not answer.
     pub fn close(&mut self, cell: &str, grace: Duration, wait: bool) -> Result<Closed, Error> {
+        self.audited(Action::Close, Some(cell), |operator| operator.close_audited(cell, grace, wait))
+    }
+
+    fn close_audited(&mut self, cell: &str, grace: Duration, wait: bool) -> Result<Closed, Error> {
         let record = self.swept_cell(cell)?;
         let id = record.proposal.cell_id.clone();
         self.must_lead(&record, "close", Action::Close)?;

@@ -9,7 +9,9 @@ use crate::{
     audit::Action,
     cell::{CellId, CloseReason, Event, FailReason, Identity, Receipt, Record, State},
     failpoint::{self, Point},
-    home::{CellDir, Lease, LeaseError, Removed},
+    home::{CellDir, Lease, LeaseError, Removed, TreeDigest},
+    jail::liveness,
+    seal::{self, Signature, SignedReceipt},
 };
 
 /// How long somebody else's lease on the cell is waited for: a warden that is just ending, or another teardown.
@@ -27,6 +29,8 @@ pub struct Destroyed {
     pub message: String,
     /// What was ended and removed. Of a cell that was destroyed before: what that teardown did.
     pub receipt: Receipt,
+    /// Whether the receipt that is kept is signed.
+    pub signed: bool,
 }
 
 impl Operator {
@@ -35,6 +39,10 @@ impl Operator {
     /// # Errors
     /// No such cell, no right to, artifacts that were never fetched, something that still lives or lies there.
     pub fn destroy(&mut self, cell: &str, force: bool) -> Result<Destroyed, Error> {
+        self.audited(Action::Destroy, Some(cell), |operator| operator.destroy_audited(cell, force))
+    }
+
+    fn destroy_audited(&mut self, cell: &str, force: bool) -> Result<Destroyed, Error> {
         let record = match self.swept_cell(cell) {
             // The end of a dead warden could not be recorded: nothing of its cell lives that would take the room.
             Err(error) if error.is_full_disk() && self.root.spend_reserve() => self.swept_cell(cell)?,
@@ -42,7 +50,7 @@ impl Operator {
         };
         let id = record.proposal.cell_id.clone();
         if let State::Destroyed { by, receipt } = record.state {
-            return Ok(Destroyed { message: format!("Destroyed {id} by {by}"), cell_id: id, receipt });
+            return self.destroyed(id, &by, receipt);
         }
         self.must_lead(&record, "destroy", Action::Destroy)?;
         if !force {
@@ -60,9 +68,6 @@ impl Operator {
         if destroyed.is_ok() {
             // There is room again, or there was; where there still is none, the next command tries.
             let _ = self.root.keep_reserve();
-        }
-        if let Err(error) = &destroyed {
-            self.note_failed(Action::Destroy, &id, &error.to_string())?;
         }
         destroyed
     }
@@ -97,28 +102,49 @@ impl Operator {
     /// Removes everything of a cell in which nothing lives, verifies it, and writes the tombstone with the receipt.
     pub(super) fn remove_and_bury(&mut self, record: &Record, by: &Identity, processes_ended: u32) -> Result<Destroyed, Error> {
         let id = record.proposal.cell_id.clone();
-        let removed = match self.remove_leased(record)? {
-            Removal::Done(removed) => removed,
+        let (digest, removed) = match self.remove_leased(record)? {
+            Removal::Done(digest, removed) => (digest, removed),
             Removal::ByAnother(destroyed) => return Ok(destroyed),
             Removal::LivesAgain => return self.tear_down_rest(record, by, processes_ended),
         };
         failpoint::hit(Point::DestroyRemoved);
-        let receipt = Receipt {
-            processes_ended,
-            processes_alive: 0,
-            files_removed: removed.files,
-            directories_removed: removed.dirs,
-            bytes_removed: removed.bytes,
-            remained: removed.remained,
-        };
+        let runs = self.registry.runs(&id)?;
+        let mut receipt = seal::receipt_of(digest, removed);
+        receipt.processes_ended = processes_ended;
+        receipt.processes_verified = liveness::gone(runs.iter().map(|run| &run.process).chain(record.warden.as_ref()));
         if let Some(first) = receipt.remained.first() {
             let what = format!("{} of its files remain, the first is {first}", receipt.remained.len());
             return Err(Error::NotDestroyed { cell: id, what });
         }
-        let event = Event::Destroy { by: by.clone(), receipt: receipt.clone() };
-        self.registry.transition(&id, event, &by.to_string(), Default::default())?;
+        let buried = seal::bury(&self.root, &mut self.registry, &id, by, &by.to_string(), receipt)?;
         failpoint::hit(Point::DestroyDone);
-        Ok(Destroyed { message: format!("Destroyed {id} by {by}"), cell_id: id, receipt })
+        match buried.record.state {
+            // What is kept: somebody else's, where they were faster.
+            State::Destroyed { by, receipt } => self.destroyed(id, &by, receipt),
+            State::Proposed | State::Active | State::Idle | State::Closing { .. } | State::Closed { .. } | State::Failed { .. } => {
+                Err(Error::NotDestroyed { cell: id, what: "its tombstone was not written".into() })
+            }
+        }
+    }
+
+    /// What is said of a cell that is destroyed.
+    fn destroyed(&mut self, cell_id: CellId, by: &Identity, receipt: Receipt) -> Result<Destroyed, Error> {
+        let document = self.registry.receipt(&cell_id)?;
+        let mut message = format!("Destroyed {cell_id} by {by}");
+        let signed = match document.map(|document| SignedReceipt::parse(document.as_bytes())) {
+            Some(Ok(SignedReceipt { signature: Signature::By { .. }, .. })) => true,
+            Some(Ok(SignedReceipt { signature: Signature::Missing { unsigned_because }, .. })) => {
+                message.push_str(&format!("; its receipt is unsigned: {}", crate::cell::text::one_line(&unsigned_because, 300)));
+                false
+            }
+            Some(Err(error)) => {
+                message.push_str(&format!("; its receipt cannot be read: {error}"));
+                false
+            }
+            // Of a time before receipts were kept.
+            None => false,
+        };
+        Ok(Destroyed { cell_id, message, receipt, signed })
     }
 
     /// Waits for a cell that is just being made: its summoner and its warden decide what becomes of it.
@@ -178,9 +204,10 @@ impl Operator {
         {
             return Ok(Removal::ByAnother(done));
         }
+        let digest = self.root.digest_cell(id);
         let removed = self.root.remove_cell(id);
         drop(lease);
-        Ok(Removal::Done(removed))
+        Ok(Removal::Done(digest, removed))
     }
 
     /// Takes the lease of a cell in which nothing lives. Whoever holds it may be bringing the cell back.
@@ -204,7 +231,7 @@ impl Operator {
         while Instant::now() < deadline {
             let record = self.registry.cell(id)?.ok_or_else(|| Error::CellNotFound(id.to_string()))?;
             if let State::Destroyed { by, receipt } = record.state {
-                return Ok(Some(Destroyed { message: format!("Destroyed {id} by {by}"), cell_id: id.clone(), receipt }));
+                return self.destroyed(id.clone(), &by, receipt).map(Some);
             }
             // Without a directory from the start there is nobody to wait for.
             if matches!(record.state, State::Failed { .. }) {
@@ -226,8 +253,8 @@ enum Leasing {
 
 /// What became of a cell's directory.
 enum Removal {
-    /// It was removed here.
-    Done(Removed),
+    /// It was removed here; what it held before, where it was there.
+    Done(Option<TreeDigest>, Removed),
     /// Another teardown was faster.
     ByAnother(Destroyed),
     /// It is there: somebody resurrected the cell meanwhile.

@@ -383,6 +383,9 @@ pub enum Error {
     /// The registry.
     #[error("could not {0}")]
     Registry(#[source] RegistryError),
+    /// The audit, its key, a receipt.
+    #[error(transparent)]
+    Audit(#[from] super::AuditError),
     /// A warden in this process.
     #[error("could not {0}")]
     Warden(#[from] WardenError),
@@ -422,6 +425,7 @@ impl Error {
     /// What kind of failure it is. Total: each error is named, so that a new one must be thought about.
     pub fn kind(&self) -> Kind {
         match self {
+            Self::Audit(error) => error.kind(),
             Self::CellNotFound(_) | Self::AgentNotFound(_) | Self::NoSuchAgent { .. }
             | Self::NoSuchMember { .. }
             | Self::NobodyElse(_)

@@ -168,9 +168,14 @@ impl Operator {
     /// # Errors
     /// No such cell or parked message, no right to, a cell or receiver that takes no messages any more.
     pub fn retry_parked(&mut self, cell: &str, message: &MessageId) -> Result<Unparked, Error> {
+        self.audited(Action::Inbox, Some(cell), |operator| operator.retry_audited(cell, message))
+    }
+
+    fn retry_audited(&mut self, cell: &str, message: &MessageId) -> Result<Unparked, Error> {
         let record = self.swept_cell(cell)?;
         self.must_lead(&record, "retry messages of", Action::Inbox)?;
         let id = record.proposal.cell_id.clone();
+        self.note_intent(Action::Inbox, &id, &format!("retry {message}"))?;
         let row = self.registry.retry_parked(&id, message, &self.actor.to_string())?;
         // The message is kept, and looked for by every warden that starts.
         if let Ok(mut conversation) = teardown::converse(&self.root, &record, &Ask::Mail, NOTED_WITHIN) {
@@ -185,9 +190,14 @@ impl Operator {
     /// # Errors
     /// No such cell or parked message, or no right to.
     pub fn discard_parked(&mut self, cell: &str, message: &MessageId) -> Result<Unparked, Error> {
+        self.audited(Action::Inbox, Some(cell), |operator| operator.discard_audited(cell, message))
+    }
+
+    fn discard_audited(&mut self, cell: &str, message: &MessageId) -> Result<Unparked, Error> {
         let record = self.swept_cell(cell)?;
         self.must_lead(&record, "discard messages of", Action::Inbox)?;
         let id = record.proposal.cell_id.clone();
+        self.note_intent(Action::Inbox, &id, &format!("discard {message}"))?;
         let row = self.registry.discard_parked(&id, message, &self.actor.to_string())?;
         let message = format!("Message {message} for {} is discarded", row.receiver);
         Ok(Unparked { cell_id: id, id: row.id, message })

@@ -46,6 +46,10 @@ impl Operator {
     /// # Errors
     /// No such cell, no right to, a cell that takes no members, a member already, an agent that does not start.
     pub fn invite(&mut self, cell: &str, guest: &Identity, role: Role, expires: Option<Duration>) -> Result<Invited, Error> {
+        self.audited(Action::Invite, Some(cell), |operator| operator.invite_audited(cell, guest, role, expires))
+    }
+
+    fn invite_audited(&mut self, cell: &str, guest: &Identity, role: Role, expires: Option<Duration>) -> Result<Invited, Error> {
         if expires.is_some() && guest.startable().is_some() {
             return Err(Error::Contradiction("--expires is for people, who join with a token; agents and bots are started"));
         }
@@ -54,6 +58,7 @@ impl Operator {
         self.must_lead(&record, "invite to", Action::Invite)?;
         self.must_accept(&record, guest)?;
         let defined = guest.startable().map(|name| crate::agent::load(&self.root, name)).transpose()?.flatten();
+        self.note_intent(Action::Invite, &id, &format!("{guest} as {role}"))?;
         let mut token = None;
         let pid = match (defined, guest) {
             (Some(_), Identity::Agent(_) | Identity::Bot(_)) => Some(self.start_guest(&record, guest, role)?),
@@ -117,7 +122,6 @@ impl Operator {
         if planned.backend != record.proposal.backend {
             return Err(Error::OtherBackend { guest: guest.clone(), needs: planned.backend, cell: id, runs: record.proposal.backend });
         }
-        self.note_intent(Action::Invite, &id, &format!("{guest} as {role}"))?;
         let situation = Situation::of_guest(&self.root, &record.proposal, guest.clone(), role);
         let plan = planned.into_guest(&situation)?;
         let ask = Ask::Start { by: self.actor.clone(), plan: Box::new(plan) };

@@ -1,13 +1,42 @@
 //! What every use case writes into the audit log: intents, refusals and failures.
 
-use super::{Error, Operator};
+use super::{Error, Kind, Operator};
 use crate::{
     audit::{Action, Draft, Phase},
     cell::{CellId, Record},
 };
 
 impl Operator {
-    fn note(&mut self, action: Action, phase: Phase, cell: Option<&CellId>, detail: &str) -> Result<(), Error> {
+    /// Does what changes something, and makes sure that what comes of it is on record: where it was refused or failed, and nothing said so yet,
+    /// that is written down here. `cell` is what was named, where it was a cell.
+    pub(super) fn audited<T>(
+        &mut self,
+        action: Action,
+        cell: Option<&str>,
+        act: impl FnOnce(&mut Self) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let before = self.registry.objections(action);
+        let done = act(self);
+        let Err(error) = &done else { return done };
+        if self.registry.objections(action) != before {
+            return done;
+        }
+        let phase = match error.kind() {
+            Kind::Refused | Kind::Usage | Kind::NotFound => Phase::Refused,
+            Kind::Internal => Phase::Failed,
+        };
+        let id = cell.and_then(|given| given.parse::<CellId>().ok());
+        // Where the registry cannot be written to, that is what went wrong already, or the next command meets it: the first reason stands.
+        let _ = self.note(action, phase, id.as_ref(), &whole(error));
+        done
+    }
+
+    /// Writes down that somebody asked to read what they may not.
+    pub(super) fn note_denied(&mut self, cell: Option<&CellId>, detail: &str) -> Result<(), Error> {
+        self.note(Action::Denied, Phase::Refused, cell, detail)
+    }
+
+    pub(super) fn note(&mut self, action: Action, phase: Phase, cell: Option<&CellId>, detail: &str) -> Result<(), Error> {
         let draft = Draft::new(&self.actor.to_string(), action, phase, cell, detail);
         self.registry.audit(draft)?;
         Ok(())
@@ -18,9 +47,9 @@ impl Operator {
         self.note(action, Phase::Intent, Some(cell), detail)
     }
 
-    /// Writes down what is about to be done to something that is no cell. Without this row it must not be done.
-    pub(super) fn note_intent_of_none(&mut self, action: Action, detail: &str) -> Result<(), Error> {
-        self.note(action, Phase::Intent, None, detail)
+    /// Writes down what was done to a cell, and changed nothing of it.
+    pub(super) fn note_done_of(&mut self, action: Action, cell: &CellId, detail: &str) -> Result<(), Error> {
+        self.note(action, Phase::Done, Some(cell), detail)
     }
 
     /// Writes down what was refused.
@@ -38,9 +67,9 @@ impl Operator {
         self.note(action, Phase::Done, None, detail)
     }
 
-    /// Writes down what was refused about something that is no cell.
-    pub(super) fn note_refused_of_none(&mut self, action: Action, detail: &str) -> Result<(), Error> {
-        self.note(action, Phase::Refused, None, detail)
+    /// Writes down what is about to be done to something that is no cell. Without this row it must not be done.
+    pub(super) fn note_intent_of_none(&mut self, action: Action, detail: &str) -> Result<(), Error> {
+        self.note(action, Phase::Intent, None, detail)
     }
 
     /// Whether the actor may lead a cell: its owner, a director of it, or the operator in person. A refusal is audited.
@@ -54,4 +83,15 @@ impl Operator {
         self.note_refused(action, &cell, "no right to")?;
         Err(Error::NotAllowed { who: self.actor.clone(), what, cell })
     }
+}
+
+/// An error and its causes, in one line.
+fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(&format!(": {cause}"));
+        next = cause.source();
+    }
+    text
 }

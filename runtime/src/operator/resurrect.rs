@@ -59,6 +59,10 @@ impl Operator {
     /// No such cell, no right to, a state that cannot be resurrected, something that it needs is gone, or an agent did not become ready: the
     /// cell and its homes are then as they were.
     pub fn resurrect(&mut self, cell: &str, ttl: Option<Duration>, accept_degraded: bool) -> Result<Resurrected, Error> {
+        self.audited(Action::Resurrect, Some(cell), |operator| operator.resurrect_audited(cell, ttl, accept_degraded))
+    }
+
+    fn resurrect_audited(&mut self, cell: &str, ttl: Option<Duration>, accept_degraded: bool) -> Result<Resurrected, Error> {
         let record = self.swept_cell(cell)?;
         let id = record.proposal.cell_id.clone();
         self.must_lead(&record, "resurrect", Action::Resurrect)?;
@@ -66,13 +70,7 @@ impl Operator {
             self.note_refused(Action::Resurrect, &id, &refusal.to_string())?;
             return Err(Error::State { cell: id, refusal });
         }
-        let spec = match self.spec_again(&record, ttl, accept_degraded) {
-            Ok(spec) => spec,
-            Err(error) => {
-                self.note_refused(Action::Resurrect, &id, &error.to_string())?;
-                return Err(error);
-            }
-        };
+        let spec = self.spec_again(&record, ttl, accept_degraded)?;
         let accepted = if spec.accept_degraded { ", whatever the kernel cannot enforce" } else { "" };
         let lives = format_duration(ttl.unwrap_or(record.proposal.ttl));
         self.note_intent(Action::Resurrect, &id, &format!("generation {}, for {lives}{accepted}", spec.birth.generation()))?;

@@ -32,6 +32,10 @@ impl Operator {
     /// # Errors
     /// No such cell or member, no right to, an agent that runs.
     pub fn revoke(&mut self, cell: &str, member: &Identity) -> Result<Revoked, Error> {
+        self.audited(Action::Revoke, Some(cell), |operator| operator.revoke_audited(cell, member))
+    }
+
+    fn revoke_audited(&mut self, cell: &str, member: &Identity) -> Result<Revoked, Error> {
         let record = self.swept_cell(cell)?;
         let id = record.proposal.cell_id.clone();
         self.must_lead(&record, "revoke members of", Action::Revoke)?;
@@ -44,6 +48,7 @@ impl Operator {
             self.note_refused(Action::Revoke, &id, &format!("{member} runs"))?;
             return Err(Error::StillRuns { cell: id, member: member.clone() });
         }
+        self.note_intent(Action::Revoke, &id, &member.to_string())?;
         self.registry.revoke_member(&id, member, &self.actor.to_string())?;
         // Whoever is connected is asked for its membership at each call; the warden hangs up on it besides.
         if record.state.may_live()

@@ -28,11 +28,14 @@ impl Operator {
     /// What was asked for cannot be had, an agent that lives by events, or the program did not start, or something is left of it.
     pub fn run(&mut self, agent: &AgentName, project: &ProjectName, wish: &Wish, timeout: Option<Duration>) -> Result<Ran, Error> {
         let agents = [agent.clone()];
-        let planned = self.plan_for(Purpose::new_cell(Action::Run), &agents, wish)?;
-        if planned.by_events().is_some() {
-            return Err(Error::LivesByEvents);
-        }
-        let proposal = self.propose(&agents, project, wish, false, &planned)?;
+        let (planned, proposal) = self.audited(Action::Run, None, |operator| {
+            let planned = operator.plan_for(Purpose::new_cell(Action::Run), &agents, wish)?;
+            if planned.by_events().is_some() {
+                return Err(Error::LivesByEvents);
+            }
+            let proposal = operator.propose(&agents, project, wish, false, &planned)?;
+            Ok((planned, proposal))
+        })?;
         let id = proposal.cell_id.clone();
         let spec = self.warden_spec(&proposal, planned, timeout);
         let outcome = warden::watch_over(spec, |_| {});

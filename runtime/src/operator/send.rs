@@ -153,6 +153,10 @@ impl Operator {
     }
 
     fn accept(&mut self, cell: &str, outgoing: &Outgoing) -> Result<(Record, Sent), Error> {
+        self.audited(Action::Send, Some(cell), |operator| operator.accept_audited(cell, outgoing))
+    }
+
+    fn accept_audited(&mut self, cell: &str, outgoing: &Outgoing) -> Result<(Record, Sent), Error> {
         let record = self.cell_alone(cell)?;
         let id = record.proposal.cell_id.clone();
         let role = self.standing(&record, &self.actor.clone())?;

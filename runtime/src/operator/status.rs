@@ -226,8 +226,7 @@ impl Homes<'_> {
         let home = self.dir?.home(self.place(agent)?, agent).ok()??;
         // The agent owns its home: only a regular file counts, and no link is followed.
         let logs = crate::home::open_dir(&home, "logs").ok()?;
-        let beat = logs.symlink_metadata("heartbeat").ok()?;
-        if beat.is_file() { beat.modified().ok().map(cap_std::time::SystemTime::into_std) } else { None }
+        crate::home::modified_at(&logs, "heartbeat")
     }
 }
 

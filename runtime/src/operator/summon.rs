@@ -59,9 +59,13 @@ impl Operator {
     pub fn summon(&mut self, agents: &[AgentName], project: &ProjectName, wish: &Wish, team: bool) -> Result<Summoned, Error> {
         failpoint::hit(Point::SummonStart);
         let action = if team { Action::Team } else { Action::Summon };
-        let planned = self.plan_for(Purpose::new_cell(action), agents, wish)?;
+        // What comes of it once the cell is written down, the registry audits with the cell's first step.
+        let (planned, proposal) = self.audited(action, None, |operator| {
+            let planned = operator.plan_for(Purpose::new_cell(action), agents, wish)?;
+            let proposal = operator.propose(agents, project, wish, team, &planned)?;
+            Ok((planned, proposal))
+        })?;
         let backend = planned.backend;
-        let proposal = self.propose(agents, project, wish, team, &planned)?;
         failpoint::hit(Point::SummonProposed);
         let spec = self.warden_spec(&proposal, planned, None);
         let id = proposal.cell_id.clone();

@@ -4,8 +4,9 @@
 
 use serde::Serialize;
 
-use super::{Error, Operator, teardown};
+use super::{Destroyed, Error, Operator, teardown};
 use crate::{
+    audit::{Action, Draft, Phase},
     cell::{CellId, Event, FailReason, Identity, Record, State},
     jail::liveness::{self, Liveness},
     registry::TransitionExtras,
@@ -35,12 +36,51 @@ impl Operator {
         for record in self.registry.leftovers(chrono::Utc::now())? {
             let id = record.proposal.cell_id.clone();
             let by = record.proposal.owner.clone();
-            match self.tear_down(&record, &by) {
+            match self.tear_down_unasked(&record, &by) {
                 Ok(_) => swept.destroyed.push(id),
                 Err(error) => swept.failed.push((id, error.to_string())),
             }
         }
         Ok(swept)
+    }
+
+    /// As [`Operator::sweep`], for whoever asks for it by name: that is on record.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn sweep_asked(&mut self) -> Result<Swept, Error> {
+        self.audited(Action::Sweep, None, |operator| {
+            operator.note_intent_of_none(Action::Sweep, "")?;
+            let swept = operator.sweep()?;
+            let (settled, destroyed) = (swept.settled.len(), swept.destroyed.len());
+            let phase = if swept.failed.is_empty() { Phase::Done } else { Phase::Failed };
+            operator.note(
+                Action::Sweep,
+                phase,
+                None,
+                &format!("{settled} settled, {destroyed} destroyed, {} failed", swept.failed.len()),
+            )?;
+            Ok(swept)
+        })
+    }
+
+    /// Tears down what nobody asked to be torn down now: the intent, the teardown, and, where it fails, the outcome. Nothing lives in it.
+    fn tear_down_unasked(&mut self, record: &Record, by: &Identity) -> Result<Destroyed, Error> {
+        let id = &record.proposal.cell_id;
+        let why = if record.proposal.throwaway { "its run is over" } else { "its time to live is over" };
+        let draft = |phase, detail: &str| Draft::new(ACTOR, Action::Destroy, phase, Some(id), detail);
+        if let Err(error) = self.registry.audit(draft(Phase::Intent, why)).map_err(Error::from) {
+            // What is to be removed may be what fills the disk.
+            if !error.is_full_disk() || !self.root.spend_reserve() {
+                return Err(error);
+            }
+            self.registry.audit(draft(Phase::Intent, why))?;
+        }
+        let destroyed = self.tear_down(record, by);
+        if let Err(error) = &destroyed {
+            self.registry.audit(draft(Phase::Failed, &error.to_string()))?;
+        }
+        destroyed
     }
 
     /// Settles the cells whose warden or summoner is gone. Cheap when there are none.
@@ -102,7 +142,7 @@ impl Operator {
         }
         let by: Identity = record.proposal.owner.clone();
         // It stays `failed`, and seen, where it cannot be removed.
-        let _ = self.tear_down(&record, &by);
+        let _ = self.tear_down_unasked(&record, &by);
         self.cell(record.proposal.cell_id.as_str())
     }
 }

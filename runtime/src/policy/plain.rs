@@ -159,7 +159,8 @@ fn values(entries: &[&Entry]) -> String {
             values.push(value);
         }
     }
-    values.join(" or ")
+    let values = values.join(" or ");
+    if any_whole || values.is_empty() { values } else { format!("{values}, each of its processes for itself") }
 }
 
 /// What is nobody's promise, whatever the machine.
@@ -211,6 +212,16 @@ mod tests {
         assert!(!guaranteed(&[&held, &other]));
         assert!(!guaranteed(&[&held, &Report::new()]), "nothing is known of the other");
         assert!(plain(BackendKind::Wasm, &[]).guarantees.is_empty());
+    }
+
+    #[test]
+    fn what_is_counted_for_each_process_is_said_so() {
+        let mut report = Report::new();
+        report.full(Enforcer::Rlimit, Subject::limit(LimitName::OpenFiles, 324), "opens at most 324 descriptors a process");
+        let words = |report: &Report| plain(BackendKind::Process, &[report]).guarantees;
+        assert_eq!(words(&report), ["Its limit open-files holds: 324, each of its processes for itself."]);
+        report.full(Enforcer::Wasm, Subject::limit(LimitName::OpenFiles, 256), "at most 1280 together");
+        assert_eq!(words(&report), ["Its limit open-files holds: 256."]);
     }
 
     #[test]

@@ -5,17 +5,40 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{ReadRegistry, Registry, RegistryError, columns, columns::Cursor, write::Verdict};
 use crate::{
-    audit::{Broken, Draft, Entry, Fault, Head, Verifier},
+    audit::{Action, Broken, Draft, Entry, Fault, Hash, Head, Phase, Verifier},
     cell::CellId,
 };
 
 const COLUMNS: &str = "seq, at, actor, action, phase, cell_id, detail, previous, hash";
+
+/// What a walk over the whole log found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditWalk {
+    /// The newest row up to which the chain is whole.
+    pub whole: Head,
+    /// The first broken row, if there is one.
+    pub broken: Option<Broken>,
+    /// The place of the newest row, whole or not.
+    pub end: u64,
+    /// What has the place of the row that was asked for: its hash, as stored; `None` where there is no such row, or none was asked for.
+    pub found: Option<Hash>,
+}
 
 /// Which rows of the audit log. The default is all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     /// Only those of one cell.
     pub cell: Option<CellId>,
+    /// Only those of one actor: an identity as text, or `warden`.
+    pub actor: Option<String>,
+    /// Only those of one action.
+    pub action: Option<Action>,
+    /// Only those of one phase.
+    pub phase: Option<Phase>,
+    /// Only those from this time on.
+    pub since: Option<DateTime<Utc>>,
+    /// Only those before this time.
+    pub until: Option<DateTime<Utc>>,
     /// Only those after this one: for a reader that follows the log.
     pub after: u64,
     /// At most so many, the newest.
@@ -40,7 +63,7 @@ fn entry(row: &Row<'_>) -> Result<Entry, String> {
     })
 }
 
-fn head(connection: &Connection) -> Result<Head, RegistryError> {
+pub(super) fn head(connection: &Connection) -> Result<Head, RegistryError> {
     let cannot = RegistryError::while_doing("read the audit log's head");
     let mut select = connection.prepare_cached("SELECT seq, hash FROM audit ORDER BY seq DESC LIMIT 1").map_err(cannot)?;
     let newest = select
@@ -81,7 +104,7 @@ impl Registry {
     /// # Errors
     /// The registry cannot be written to. Then the act must not happen.
     pub fn audit(&mut self, draft: Draft) -> Result<Entry, RegistryError> {
-        self.write("", |write| append(&write.tx, draft, write.at).map(Verdict::Granted))
+        self.write("", |write| write.append(draft).map(Verdict::Granted))
     }
 }
 
@@ -92,13 +115,27 @@ impl ReadRegistry {
     /// A row cannot be read.
     pub fn audit_rows(&self, filter: &AuditFilter) -> Result<Vec<Entry>, RegistryError> {
         let cannot = RegistryError::while_doing("read the audit log");
-        let sql = format!("SELECT {COLUMNS} FROM audit WHERE seq > ?1 AND (?2 IS NULL OR cell_id = ?2) ORDER BY seq DESC LIMIT ?3");
+        let sql = format!(
+            "SELECT {COLUMNS} FROM audit WHERE seq > ?1 AND (?2 IS NULL OR cell_id = ?2) AND (?4 IS NULL OR actor = ?4)
+                AND (?5 IS NULL OR action = ?5) AND (?6 IS NULL OR phase = ?6) AND (?7 IS NULL OR at >= ?7) AND (?8 IS NULL OR at < ?8)
+            ORDER BY seq DESC LIMIT ?3"
+        );
         // SQLite's word for "no limit".
         let limit = filter.newest.map_or(-1, i64::from);
         let after = columns::number("an audit row's place", filter.after)?;
         let mut entries = self.snapshot(|snapshot| {
             let mut select = snapshot.prepare_cached(&sql).map_err(cannot)?;
-            let mut rows = select.query(params![after, filter.cell.as_ref().map(CellId::as_str), limit]).map_err(cannot)?;
+            let values = params![
+                after,
+                filter.cell.as_ref().map(CellId::as_str),
+                limit,
+                filter.actor,
+                filter.action.map(Action::as_str),
+                filter.phase.map(Phase::as_str),
+                filter.since.map(|at| at.timestamp_micros()),
+                filter.until.map(|at| at.timestamp_micros()),
+            ];
+            let mut rows = select.query(values).map_err(cannot)?;
             let mut entries = Vec::new();
             while let Some(row) = rows.next().map_err(cannot)? {
                 let unreadable = |what| Broken { seq: row.get(0).map_or(0, |seq: i64| seq.unsigned_abs()), what: Fault::Unreadable(what) };
@@ -135,6 +172,36 @@ impl ReadRegistry {
                 verifier.push(&entry(row).map_err(unreadable)?)?;
             }
             Ok(verifier.finish()?)
+        })
+    }
+
+    /// Walks the whole chain, row by row, in one snapshot: how far it is whole, and what has the place of one row.
+    ///
+    /// # Errors
+    /// The registry cannot be read. A broken row is in the result.
+    pub fn audit_walk(&self, asked: Option<u64>) -> Result<AuditWalk, RegistryError> {
+        let cannot = RegistryError::while_doing("read the audit log");
+        let sql = format!("SELECT {COLUMNS} FROM audit ORDER BY seq");
+        self.snapshot(|snapshot| {
+            let mut walk = AuditWalk { whole: Head::EMPTY, broken: None, end: 0, found: None };
+            let mut verifier = Verifier::new(None);
+            let mut select = snapshot.prepare(&sql).map_err(cannot)?;
+            let mut rows = select.query([]).map_err(cannot)?;
+            while let Some(row) = rows.next().map_err(cannot)? {
+                walk.end = row.get(0).map_or(walk.end, |seq: i64| seq.unsigned_abs());
+                if asked == Some(walk.end) {
+                    walk.found = row.get("hash").ok();
+                }
+                if walk.broken.is_none() {
+                    let seq = verifier.next_seq();
+                    let pushed = entry(row).map_err(|what| Broken { seq, what: Fault::Unreadable(what) });
+                    match pushed.and_then(|entry| verifier.push(&entry).map(|()| entry)) {
+                        Ok(entry) => walk.whole = Head { seq: entry.seq, hash: entry.hash },
+                        Err(broken) => walk.broken = Some(broken),
+                    }
+                }
+            }
+            Ok(walk)
         })
     }
 }

@@ -27,6 +27,7 @@ mod open;
 mod patience;
 mod propose;
 mod read;
+mod receipts;
 mod row;
 mod runs;
 mod tokens;
@@ -35,14 +36,15 @@ mod write;
 
 pub use approvals::{ApprovedBy, Standing};
 pub use artifacts::{ARTIFACT_NAME_MOST_BYTES, ARTIFACTS_MOST, KeptArtifact, is_artifact_name};
-pub use audit_log::AuditFilter;
+pub use audit_log::{AuditFilter, AuditWalk};
 pub use error::RegistryError;
 pub use mailbox::{FailedDelivery, HANDLED_MOST, InboxFilter, MailCounts, MailRow, MailState, PARKED_MOST, Settlement};
 pub use migrate::SCHEMA_VERSION;
 pub use open::{FILE_NAME, Registry};
 pub use patience::PATIENCE;
 pub use read::{CellFilter, ReadRegistry};
-pub use tokens::TokenFault;
+pub use receipts::{Burial, Buried};
+pub use tokens::{BEFORE_JOINING, TokenFault};
 pub use transition::{Outcome, TransitionExtras};
 
 #[cfg(test)]

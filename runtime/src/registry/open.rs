@@ -1,6 +1,7 @@
 //! Opening the registry: the file, the connection, and nothing else when both are as they should be.
 
 use std::{
+    collections::HashMap,
     ops::Deref,
     path::{Path, PathBuf, absolute},
 };
@@ -12,6 +13,7 @@ use rustix::{
 };
 
 use super::{ReadRegistry, RegistryError, migrate, patience};
+use crate::audit::Action;
 
 /// The registry's name in the root directory.
 pub const FILE_NAME: &str = "registry.db";
@@ -41,10 +43,15 @@ const SETTINGS: &str = "
     PRAGMA journal_size_limit = 1048576;
 ";
 
+/// How many commits of a handle held a refusal or a failure, for each action.
+pub(super) type Objections = HashMap<Action, u64>;
+
 /// The registry, open for reading and writing.
 #[derive(Debug)]
 pub struct Registry {
     read: ReadRegistry,
+    /// See [`Registry::objections`].
+    pub(super) objections: Objections,
 }
 
 impl Registry {
@@ -63,7 +70,7 @@ impl Registry {
         // Before the settings, some of which read the schema: a newer one need not be readable.
         migrate::bring_up(&connection, &path)?;
         patience::patiently(|| connection.execute_batch(SETTINGS).map_err(cannot))?;
-        Ok(Self { read: ReadRegistry { connection } })
+        Ok(Self { read: ReadRegistry { connection }, objections: Objections::default() })
     }
 
     /// Returns a handle that cannot write.

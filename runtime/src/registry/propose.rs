@@ -59,7 +59,7 @@ fn named_twice(proposal: &Proposal) -> Option<&crate::cell::Identity> {
 }
 
 /// Returns the action that led to a proposal, which the proposal itself tells.
-fn action_of(proposal: &Proposal) -> Action {
+pub(super) fn action_of(proposal: &Proposal) -> Action {
     let agents = proposal.members.iter().filter(|member| member.identity.startable().is_some()).count();
     match (proposal.throwaway, agents) {
         (true, _) => Action::Run,

@@ -94,6 +94,7 @@ impl Registry {
             let values = params![cell.as_str(), columns::identity(&member.identity)?, session_sha256, at];
             write.tx.prepare_cached(begun).and_then(|mut insert| insert.execute(values)).map_err(cannot)?;
             let detail = format!("{} as {}, invited by {}", member.identity, member.role, member.invited_by);
+            write.audit(Action::Join, Phase::Intent, cell, &detail)?;
             write.audit_as(&member.identity.to_string(), Action::Join, Phase::Done, cell, &detail)?;
             Ok(Verdict::Granted(member))
         })
@@ -101,7 +102,7 @@ impl Registry {
 }
 
 /// Who acts while nobody knows who it is.
-const BEFORE_JOINING: &str = "somebody with a token";
+pub const BEFORE_JOINING: &str = "somebody with a token";
 
 /// Returns the member whom a token lets in, or why it lets in nobody.
 fn usable(write: &Write<'_, '_>, cell: &CellId, secret: [u8; 32]) -> Result<Result<Member, TokenFault>, RegistryError> {

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Registry, RegistryError, artifacts, columns, mailbox, row, runs, tokens, write::Verdict, write::Write};
+use super::{Registry, RegistryError, artifacts, columns, mailbox, propose, row, runs, tokens, write::Verdict, write::Write};
 use crate::{
     audit::{Action, Phase},
     cell::{AgentName, CellId, CloseReason, Decision, Event, ProcessRef, Receipt, Record, Refusal, Run, RunEnd, State, decide},
@@ -83,17 +83,26 @@ impl Registry {
         let Some(first) = events.first().map(action_of) else {
             return self.cell(cell)?.map(Outcome::Already).ok_or_else(|| RegistryError::NotFound(cell.clone()));
         };
-        self.write_cell(cell, first, actor, |write, record| {
-            if let Some(expected) = extras.expected_version.filter(|expected| *expected != record.version) {
-                let (cell, found) = (cell.clone(), record.version);
-                // Not audited: nothing was judged, and the loser of a race decides anew.
-                return Ok(Verdict::Refused(RegistryError::VersionMoved { cell, expected, found }));
-            }
-            match plan(&record.state, events) {
-                Ok(steps) => apply(write, record, steps, extras).map(Verdict::Granted),
-                Err((action, refusal)) => write.refuse(action, cell, RegistryError::Refused { cell: cell.clone(), refusal }),
-            }
-        })
+        self.write_cell(cell, first, actor, |write, record| happen(write, record, events, extras))
+    }
+}
+
+/// Decides and applies events inside of a transaction.
+pub(super) fn happen(
+    write: &Write<'_, '_>,
+    record: Record,
+    events: Vec<Event>,
+    extras: TransitionExtras,
+) -> Result<Verdict<Outcome>, RegistryError> {
+    let cell = &record.proposal.cell_id;
+    if let Some(expected) = extras.expected_version.filter(|expected| *expected != record.version) {
+        let (cell, found) = (cell.clone(), record.version);
+        // Not audited: nothing was judged, and the loser of a race decides anew.
+        return Ok(Verdict::Refused(RegistryError::VersionMoved { cell, expected, found }));
+    }
+    match plan(&record.state, events) {
+        Ok(steps) => apply(write, record, steps, extras).map(Verdict::Granted),
+        Err((action, refusal)) => write.refuse(action, cell, RegistryError::Refused { cell: cell.clone(), refusal }),
     }
 }
 
@@ -123,6 +132,7 @@ fn apply(write: &Write<'_, '_>, mut record: Record, steps: Vec<Step>, extras: Tr
     let cell = record.proposal.cell_id.clone();
     let from_version = record.version;
     for step in steps {
+        let birth = outcome_of_birth(&record, &step);
         if let Some(to) = step.to {
             record.state = to;
             record.version = record.version.saturating_add(1);
@@ -132,6 +142,9 @@ fn apply(write: &Write<'_, '_>, mut record: Record, steps: Vec<Step>, extras: Tr
             record.warden = None;
         }
         write.audit(step.action, Phase::Done, &cell, &step.detail)?;
+        if let Some((actor, action, phase)) = birth {
+            write.audit_as(&actor, action, phase, &cell, &step.detail)?;
+        }
     }
     if record.version == from_version {
         return Ok(Outcome::Already(record));
@@ -147,6 +160,10 @@ fn apply(write: &Write<'_, '_>, mut record: Record, steps: Vec<Step>, extras: Tr
     for (agent, end) in &extras.ends {
         runs::end_one(write, &cell, agent, end)?;
     }
+    if record.proposal.throwaway && matches!(record.state, State::Closed { .. } | State::Failed { .. }) {
+        // Whoever ends it, or the next sweep, destroys it: nobody asks again.
+        write.audit(Action::Destroy, Phase::Intent, &cell, "a throwaway cell is over")?;
+    }
     if !record.state.may_live() {
         runs::end_all(&write.tx, &record, write.at)?;
     }
@@ -156,6 +173,21 @@ fn apply(write: &Write<'_, '_>, mut record: Record, steps: Vec<Step>, extras: Tr
         artifacts::forget_all(write, &cell)?;
     }
     Ok(Outcome::Moved(record))
+}
+
+/// What a cell's first step says of the command that it was proposed by: who gave it, what it was, and how it came out.
+fn outcome_of_birth(record: &Record, step: &Step) -> Option<(String, Action, Phase)> {
+    let phase = match (&record.state, step.to.as_ref()?) {
+        (State::Proposed, State::Active) => Phase::Done,
+        (State::Proposed, _) => Phase::Failed,
+        (
+            State::Active | State::Idle | State::Closing { .. } | State::Closed { .. } | State::Failed { .. } | State::Destroyed { .. },
+            _,
+        ) => return None,
+    };
+    let proposal = &record.proposal;
+    let asked = proposal.members.first().map_or(&proposal.owner, |member| &member.invited_by);
+    Some((asked.to_string(), propose::action_of(proposal), phase))
 }
 
 /// Returns the action that an event is, in the audit log.
@@ -179,12 +211,25 @@ fn describe(from: &State, to: &State) -> String {
         line = format!("{line}: {reason}");
     }
     if let State::Destroyed { receipt, .. } = to {
-        let Receipt { processes_ended, processes_alive, files_removed, directories_removed, bytes_removed, remained } = receipt;
+        let Receipt {
+            processes_ended,
+            processes_alive,
+            files_removed,
+            directories_removed,
+            bytes_removed,
+            remained,
+            processes_verified: _,
+            home_sha256,
+            home_digest_covers,
+        } = receipt;
         line = format!(
             "{line}; {processes_ended} processes ended, {processes_alive} alive, {files_removed} files, {directories_removed} directories \
              and {bytes_removed} bytes removed, {} remained",
             remained.len()
         );
+        if let Some(sha256) = home_sha256 {
+            line = format!("{line}; home sha256 {sha256} covers {home_digest_covers}");
+        }
     }
     line
 }

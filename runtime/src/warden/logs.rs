@@ -6,12 +6,13 @@
 //! limit. Past its rate an agent's output is dropped, counted and the count written: the warden always reads.
 
 use std::{
+    fs::File,
     io::{self, Write},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use cap_std::fs::{Dir, File, OpenOptions, OpenOptionsExt};
+use cap_std::fs::Dir;
 use chrono::{SecondsFormat, Utc};
 
 use crate::cell::text::push_printable;
@@ -209,7 +210,11 @@ impl Log {
         let line = format!("{at} {stream} {text}\n");
         if self.written + (self.unwritten.len() + line.len()) as u64 > self.most {
             self.flush();
-            self.rotate();
+            if !self.rotate() {
+                // Something is in the way of the older half: what is kept stays as large as it may be.
+                self.dropped += line.len() as u64;
+                return;
+            }
         }
         self.unwritten.push_str(&line);
     }
@@ -226,20 +231,26 @@ impl Log {
         }
     }
 
-    fn rotate(&mut self) {
-        if self.file.take().is_some() && self.dir.rename(&self.name, &self.dir, format!("{}.1", self.name)).is_ok() {
+    /// Makes the log the older half. Returns whether there is room for another one.
+    fn rotate(&mut self) -> bool {
+        if self.written == 0 {
+            return true;
+        }
+        let rotated = self.dir.rename(&self.name, &self.dir, format!("{}.1", self.name)).is_ok();
+        if rotated {
+            self.file = None;
             self.written = 0;
         }
+        rotated
     }
 
     fn write(&mut self, lines: &[u8]) -> io::Result<()> {
         let file = match &mut self.file {
             Some(file) => file,
             none => {
-                let mut options = OpenOptions::new();
-                // The directory is the trusted side's alone; still, never write through a link.
-                options.append(true).create(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
-                let file = self.dir.open_with(&self.name, &options)?;
+                // The directory is the trusted side's alone; still, nothing is written through a link, into a device or a second name, and no
+                // FIFO is waited for.
+                let file = crate::home::open_to_append(&self.dir, &self.name)?;
                 self.written = file.metadata()?.len();
                 none.insert(file)
             }
@@ -298,5 +309,48 @@ mod tests {
         log.push(Stream::Out, &[b'y'; 3 * LINE_MOST_BYTES + 10]);
         log.finish();
         assert_eq!(read(&temp, "scribe.log").lines().count(), 4);
+    }
+
+    #[test]
+    fn nothing_is_written_into_what_is_no_log() {
+        use std::os::unix::fs::symlink;
+
+        type Plant<'p> = &'p dyn Fn(&std::path::Path);
+        let plants: [(&str, Plant<'_>); 5] = [
+            ("a FIFO", &|at| rustix::fs::mkfifoat(rustix::fs::CWD, at, rustix::fs::Mode::RWXU).expect("a FIFO")),
+            ("a link", &|at| symlink(at.with_file_name("canary"), at).expect("linked")),
+            ("a dangling link", &|at| symlink(at.with_file_name("elsewhere"), at).expect("linked")),
+            ("a second name", &|at| std::fs::hard_link(at.with_file_name("canary"), at).expect("linked")),
+            ("a directory", &|at| std::fs::create_dir(at).expect("made")),
+        ];
+        for (what, plant) in plants {
+            let (temp, mut log) = log(1 << 20);
+            std::fs::write(temp.path().join("canary"), "egg").expect("written");
+            plant(&temp.path().join("scribe.log"));
+            // Neither waits nor ends the warden: what cannot be kept is counted.
+            log.push(Stream::Out, b"a line\n");
+            assert!(log.dropped > 0 && log.file.is_none(), "{what}");
+            assert_eq!(read(&temp, "canary"), "egg", "{what}");
+            assert!(!temp.path().join("elsewhere").exists());
+        }
+        let (temp, mut log) = log(1 << 20);
+        log.push(Stream::Out, b"a line\n");
+        assert!(log.dropped == 0 && read(&temp, "scribe.log").ends_with("out a line\n"), "the twin");
+    }
+
+    #[test]
+    fn a_log_that_cannot_rotate_stays_bounded() {
+        let (temp, mut log) = log(16 * 1024);
+        std::fs::create_dir_all(temp.path().join("scribe.log.1/full")).expect("made");
+        for _ in 0..50 {
+            log.push(Stream::Out, &[b'x'; 1000]);
+            log.push(Stream::Out, b"\n");
+        }
+        let kept = read(&temp, "scribe.log").len();
+        assert!(kept > 4 * 1024 && kept <= 8 * 1024 && log.dropped > 40_000, "{kept}, {}", log.dropped);
+        std::fs::remove_dir_all(temp.path().join("scribe.log.1")).expect("removed");
+        log.push(Stream::Out, &[b'y'; 1000]);
+        log.push(Stream::Out, b"\n");
+        assert!(read(&temp, "scribe.log").contains("yyy") && read(&temp, "scribe.log.1").len() == kept, "the twin");
     }
 }

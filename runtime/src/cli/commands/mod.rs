@@ -1,7 +1,9 @@
 //! Each command: its use case, its envelope, and what a person reads instead.
 
 mod agents;
+mod archive;
 mod artifacts;
+mod audit;
 mod explain;
 mod logs;
 mod mail;
@@ -17,10 +19,14 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-pub(super) use self::agents::{check as agent_check, new as agent_new};
+pub use self::archive::ArchiveArgs;
 use self::mailbox::Mailbox;
+pub(super) use self::{
+    agents::{check as agent_check, new as agent_new},
+    audit::check as check_receipt,
+};
 use super::{
-    args::{AuditCommand, Command},
+    args::Command,
     failure::{Failure, INTERNAL},
     say::Say,
 };
@@ -104,6 +110,7 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
         }
         command @ (Command::Send { .. } | Command::Inbox { .. }) => correspond(&mut operator, command, say),
         Command::Artifacts { cell, command } => artifacts::run(&mut operator, cell, command, say),
+        Command::Archive(args) => archive::archive(&mut operator, args, say),
         Command::Extend { cell, by } => {
             let extended = operator.extend(&cell, by)?;
             Ok(say.done(&success(&extended), || format!("{}, until {}", extended.message, local(extended.expires_at))))
@@ -122,10 +129,8 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
             Ok(say.done(&success(&why), || why::lines(&why)))
         }
         Command::Agent(command) => agents::run(&mut operator, command, say),
-        Command::Audit(AuditCommand::Verify) => {
-            let verdict = operator.audit_verify()?;
-            Ok(say.done(&success(&verdict), || verdict.message.clone()))
-        }
+        Command::Audit(command) => audit::run(&mut operator, command, say),
+        Command::Receipt(args) => audit::receipt(&mut operator, &args, say),
         // Carried out already, without an operator.
         Command::Completions { .. } | Command::Cell(_) | Command::Join { .. } => Ok(ExitCode::SUCCESS),
     }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub(super) fn sweep(operator: &mut Operator, say: &Say) -> Result<ExitCode, Failure> {
-    let swept: Swept = operator.sweep()?;
+    let swept: Swept = operator.sweep_asked()?;
     let failed = !swept.failed.is_empty();
     #[derive(Serialize)]
     struct Envelope<'a> {

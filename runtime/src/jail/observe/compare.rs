@@ -15,6 +15,8 @@ use crate::{
 const NAMED_MOST: usize = 5;
 /// Where the libraries of a system are.
 const LIBRARIES: [&str; 5] = ["/lib", "/lib32", "/lib64", "/usr/lib", "/usr/local/lib"];
+/// What looks like a file of the root in `maps`, and is memory of the kernel's making.
+const NO_FILES: [&str; 3] = ["/memfd:", "/SYSV", "/[aio]"];
 /// Devices that hold nothing of anyone's: null, zero, full, random and urandom (admin-guide/devices.rst).
 const HARMLESS_DEVICES: [(u32, u32); 5] = [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9)];
 /// What no jailed process has, though it looks like an event loop's own.
@@ -88,6 +90,9 @@ fn each(
     }
 }
 
+/// One of the lists of ids of a thread.
+type Ids = fn(&Status) -> &Vec<u32>;
+
 /// Users and groups: those of the warden, all four alike, in every thread.
 fn ids(expected: &Expected<'_>, threads: &[Status], checks: &mut Checks<'_>) {
     let show = |ids: &[u32]| match ids {
@@ -98,7 +103,7 @@ fn ids(expected: &Expected<'_>, threads: &[Status], checks: &mut Checks<'_>) {
         checks.unknown("user and groups", "those of the warden", "the warden's own could not be read");
         return;
     };
-    let parts: [(&str, fn(&Status) -> &Vec<u32>); 3] =
+    let parts: [(&str, Ids); 3] =
         [("user", |status| &status.users), ("group", |status| &status.groups), ("supplementary groups", |status| &status.supplementary)];
     for (what, part) in parts {
         let wanted = part(warden);
@@ -272,8 +277,7 @@ fn memory(expected: &Expected<'_>, maps: &Seen<Vec<Mapping>>, checks: &mut Check
         let both = maps.iter().filter(|mapping| mapping.writable && mapping.executable).count();
         checks.is(pages.0, pages.1, &format!("{both} such mappings"), both == 0);
     }
-    let is_file =
-        |mapping: &&Mapping| mapping.path.starts_with('/') && !mapping.path.starts_with("/memfd:") && !mapping.path.starts_with("/SYSV");
+    let is_file = |mapping: &&Mapping| mapping.path.starts_with('/') && !NO_FILES.iter().any(|not| mapping.path.starts_with(not));
     let looked_at: Vec<&Mapping> = maps.iter().filter(is_file).filter(|mapping| !trusted || mapping.executable).collect();
     let fits = |mapping: &Mapping| {
         let code = is_below(&mapping.path, &expected.code);

@@ -19,9 +19,14 @@ use crate::{
 /// Processes of a cell that are looked at: four times as many as an agent may have unless it is said otherwise.
 const PROCESSES_MOST: usize = 512;
 
+/// How often a process must not be seen below its warden before that is believed.
+const LOOKS: usize = 3;
+
 /// What all processes of a cell are compared with.
 struct Ground<'a> {
     record: &'a Record,
+    /// The last life of each agent, also of those that have ended.
+    all: &'a [Life],
     lives: Vec<&'a Life>,
     warden: Option<Observed>,
     program: Option<(PathBuf, u64)>,
@@ -41,8 +46,15 @@ impl Operator {
         let ground = self.ground(record, lives, warden);
         let mut checks = Vec::new();
         let mut looked_at: Vec<ProcessRef> = Vec::new();
-        for child in noted(liveness::children(warden.pid)) {
-            let below = noted(liveness::descendants(child.pid));
+        let children = match liveness::children(warden.pid) {
+            Ok(children) => noted(children),
+            Err(error) => {
+                let because = format!("the processes below the warden cannot be listed: {error}");
+                return Some(ground.lives.iter().map(|life| unknown(who_of(life), "everything", "as reported", &because)).collect());
+            }
+        };
+        for child in children {
+            let below = noted(liveness::descendants(child.pid).unwrap_or_default());
             let agents: Vec<&Life> =
                 ground.lives.iter().copied().filter(|life| life.run.process == child || below.contains(&life.run.process)).collect();
             for (process, is_top) in std::iter::once((&child, true)).chain(below.iter().map(|process| (process, false))) {
@@ -68,7 +80,8 @@ impl Operator {
                 checks.extend(compare(&ground.expected(who, &agents), &observed));
             }
         }
-        checks.extend(ground.lives.iter().filter(|life| !looked_at.contains(&life.run.process)).filter_map(|life| is_alive(life)));
+        let missed = ground.lives.iter().filter(|life| !looked_at.contains(&life.run.process));
+        checks.extend(missed.filter_map(|life| is_below(warden, life)));
         Some(checks)
     }
 
@@ -86,6 +99,7 @@ impl Operator {
         });
         let mut ground = Ground {
             record,
+            all: lives,
             lives: lives.iter().filter(|life| life.run.ended.is_none()).collect(),
             warden: observe(warden),
             program: program(warden.pid).ok(),
@@ -112,9 +126,13 @@ impl<'a> Ground<'a> {
         let mut granted = Vec::new();
         match who.part {
             Part::Host => {
-                let homes = agents.iter().filter_map(|life| self.homes.get(&life.run.agent));
-                places.extend(homes.flatten().cloned());
-                places.extend(applied().flat_map(|applied| applied.policy.mounts.iter().map(|mount| mount.host.clone())));
+                // Of those that have ended as well: their host keeps what it opened for them.
+                let process = agents.first().map(|life| &life.run.process);
+                for life in self.all.iter().filter(|life| Some(&life.run.process) == process) {
+                    places.extend(self.homes.get(&life.run.agent).into_iter().flatten().cloned());
+                    let mounts = life.applied.iter().flat_map(|applied| &applied.policy.mounts);
+                    places.extend(mounts.map(|mount| mount.host.clone()));
+                }
                 code.clone_from(&self.compiled);
             }
             // As the agent sees them, as does the kernel when it is asked about that process.
@@ -170,8 +188,13 @@ fn is_wasm(life: &Life) -> bool {
 }
 
 /// Notes down processes that were just listed; those that have ended meanwhile are left out.
-fn noted(listed: std::io::Result<Vec<u32>>) -> Vec<ProcessRef> {
-    listed.unwrap_or_default().into_iter().filter_map(|pid| liveness::identify(pid).ok()).collect()
+fn noted(listed: Vec<u32>) -> Vec<ProcessRef> {
+    listed.into_iter().filter_map(|pid| liveness::identify(pid).ok()).collect()
+}
+
+fn who_of(life: &Life) -> Who {
+    let part = if is_wasm(life) { Part::Host } else { Part::Agent };
+    Who { pid: life.run.process.pid, part, agents: vec![life.run.agent.clone()] }
 }
 
 fn unknown(process: Who, what: &str, expected: &str, because: &str) -> Check {
@@ -179,18 +202,22 @@ fn unknown(process: Who, what: &str, expected: &str, because: &str) -> Check {
     Check { process, what, expected, found: String::new(), agrees: Agrees::Unknown, because }
 }
 
-/// A run whose process was not among those of the warden: ended since, or somewhere else, which must not be.
-fn is_alive(life: &Life) -> Option<Check> {
-    let part = if is_wasm(life) { Part::Host } else { Part::Agent };
-    let who = Who { pid: life.run.process.pid, part, agents: vec![life.run.agent.clone()] };
+/// A run whose process was not among those that were looked at: it has ended since, or it is somewhere else, which must not be.
+fn is_below(warden: &ProcessRef, life: &Life) -> Option<Check> {
     let (what, expected) = ("below its warden", "the process that was noted");
     match liveness::probe(&life.run.process) {
         // The warden is about to say so.
         Liveness::Dead => None,
-        Liveness::Unknown { because } => Some(unknown(who, what, expected, &because)),
+        Liveness::Unknown { because } => Some(unknown(who_of(life), what, expected, &because)),
         Liveness::Alive => {
+            // One look is no snapshot: it may have skipped a process while others were cleared away.
+            let pid = life.run.process.pid;
+            let mut looks = (0..LOOKS).map(|_| liveness::descendants(warden.pid));
+            if looks.any(|found| found.is_ok_and(|found| found.contains(&pid))) {
+                return Some(unknown(who_of(life), "everything", "as reported", "it was missed by the look at its cell: ask again"));
+            }
             let (agrees, found) = (Agrees::No, "alive, and no descendant of its warden".to_owned());
-            Some(Check { process: who, what: what.to_owned(), expected: expected.to_owned(), found, agrees, because: None })
+            Some(Check { process: who_of(life), what: what.to_owned(), expected: expected.to_owned(), found, agrees, because: None })
         }
     }
 }

@@ -23,7 +23,7 @@ impl Registry {
     ///
     /// Ids that do not wait for `receiver` are passed over: a second acknowledgement is no error, and changes nothing. A message to or from
     /// somebody who has left meanwhile is left out, audited as refused; the rest holds. Room and rate were the caller's to check, when the
-    /// messages were given to it. A parked message is audited (`send failed`); acknowledgements are when a person gives them (`inbox`).
+    /// messages were given to it. What was handled is audited (`inbox done`), and a parked message (`send failed`).
     ///
     /// # Errors
     /// No such cell, or a destroyed one; both are audited. [`RegistryError::MessageIdTaken`]: nothing was settled.
@@ -134,9 +134,13 @@ fn acknowledge(write: &Write<'_, '_>, cell: &CellId, receiver: &Identity, handle
             ids.push(id.as_str());
         }
     }
-    let by_person = write.actor.starts_with("human:");
-    if by_person && !ids.is_empty() {
-        write.audit(Action::Inbox, Phase::Done, cell, &format!("{} messages for {receiver}: {}", ids.len(), ids.join(" ")))?;
+    if !ids.is_empty() {
+        let detail = format!("{} messages for {receiver} are handled: {}", ids.len(), ids.join(" "));
+        // A person decides to; an agent's handler has returned.
+        if write.actor.starts_with("human:") {
+            write.audit(Action::Inbox, Phase::Intent, cell, &detail)?;
+        }
+        write.audit(Action::Inbox, Phase::Done, cell, &detail)?;
     }
     numbers.keep(HANDLED_MOST)
 }

@@ -56,7 +56,7 @@ fn threads_lose_nothing_and_see_no_lock() {
             });
         }
     });
-    check(root, &common, THREADS * ROUNDS, 2 + 4 * u64::from(THREADS * ROUNDS));
+    check(root, &common, THREADS * ROUNDS, 3 + 5 * u64::from(THREADS * ROUNDS));
 }
 
 /// What each process does: wait for the signal to start, then create what all the others create as well.
@@ -109,7 +109,7 @@ fn processes_that_create_the_registry_at_the_same_moment_all_succeed() {
         assert!(output.status.success() && said.contains("1 passed"), "{said}");
     }
     // One summoned the common cell; the others were refused, on record.
-    check(root.path(), &CellId::from_bits(0), PROCESSES, 2 + u64::from(PROCESSES - 1) + 4 * u64::from(PROCESSES));
+    check(root.path(), &CellId::from_bits(0), PROCESSES, 3 + u64::from(PROCESSES - 1) + 5 * u64::from(PROCESSES));
     let names: Vec<_> = fs::read_dir(root.path()).expect("the root").map(|entry| entry.expect("a name").file_name()).collect();
     assert_eq!(names.len(), 3, "{names:?}");
 }

@@ -130,7 +130,7 @@ fn broken_by(sql: &str) -> Broken {
     fixture.happens(&cell, Event::Rest);
     fixture.happens(&cell, Event::Wake);
     let head = fixture.registry.audit_verify(None).expect("whole");
-    assert_eq!(head.seq, 4);
+    assert_eq!(head.seq, 5);
     let connection = raw(fixture.root.path());
     connection.execute_batch("DROP TRIGGER audit_is_never_changed; DROP TRIGGER audit_is_never_shortened").expect("no triggers");
     connection.execute_batch(sql).expect(sql);
@@ -148,12 +148,12 @@ fn an_edited_log_is_found_at_the_row() {
     assert_eq!(broken_by("UPDATE audit SET previous = zeroblob(32) WHERE seq = 3").what, Fault::Previous);
     assert_eq!(broken_by("UPDATE audit SET hash = zeroblob(32) WHERE seq = 3"), Broken { seq: 3, what: Fault::Hash });
     assert_eq!(broken_by("DELETE FROM audit WHERE seq = 2"), Broken { seq: 2, what: Fault::Gap { found: 3 } });
-    assert_eq!(broken_by("UPDATE audit SET seq = 40 WHERE seq = 4"), Broken { seq: 4, what: Fault::Gap { found: 40 } });
+    assert_eq!(broken_by("UPDATE audit SET seq = 40 WHERE seq = 5"), Broken { seq: 5, what: Fault::Gap { found: 40 } });
     let swap = "UPDATE audit SET seq = 40 WHERE seq = 2; UPDATE audit SET seq = 2 WHERE seq = 3; UPDATE audit SET seq = 3 WHERE seq = 40";
     assert_eq!(broken_by(swap), Broken { seq: 2, what: Fault::Previous });
     for unreadable in ["action = 'nothing'", "cell_id = 'x'", "hash = x'00'", "at = 9223372036854775807"] {
         let broken = broken_by(&format!("UPDATE audit SET {unreadable} WHERE seq = 2"));
         assert!(matches!(broken, Broken { seq: 2, what: Fault::Unreadable(_) }), "{broken}");
     }
-    assert_eq!(broken_by("DELETE FROM audit WHERE seq = 4"), Broken { seq: 4, what: Fault::Truncated { end: 3, head: 4 } });
+    assert_eq!(broken_by("DELETE FROM audit WHERE seq = 5"), Broken { seq: 5, what: Fault::Truncated { end: 4, head: 5 } });
 }

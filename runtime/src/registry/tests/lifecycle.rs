@@ -35,7 +35,7 @@ fn a_taken_id_is_refused_and_the_first_cell_stays() {
     let error = fixture.registry.propose(&proposal(1), "human:bob").expect_err("taken");
     assert!(matches!(error, RegistryError::IdTaken(id) if id == cell));
     assert_eq!(fixture.registry.cell(&cell).expect("readable"), before);
-    assert_eq!(fixture.log(), ["summon intent", "ready done", "summon refused"]);
+    assert_eq!(fixture.log(), ["summon intent", "ready done", "summon done", "summon refused"]);
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn what_is_refused_changes_nothing_but_the_log() {
     let error = fixture.registry.transition(&cell, Event::Rest, "human:bob", stale).expect_err("it moved");
     assert!(matches!(error, RegistryError::VersionMoved { expected: 1, found: 2, .. }));
     assert_eq!(fixture.again().cell(&cell).expect("readable"), before);
-    assert_eq!(fixture.log()[2..], ["resurrect refused", "ready refused", "ready refused"]);
+    assert_eq!(fixture.log()[3..], ["resurrect refused", "ready refused", "ready refused"]);
     let last = fixture.registry.audit_rows(&AuditFilter { newest: Some(1), ..AuditFilter::default() }).expect("a log");
     assert_eq!((last[0].actor.as_str(), last[0].detail.as_str()), ("human:bob", "Cell laz-00000009 not found"));
 }
@@ -167,7 +167,7 @@ fn whoever_ends_a_cell_for_its_old_time_is_told_of_the_new() {
     fixture.happens(&cell, Event::Ended);
     let error = fixture.registry.extend(&cell, later, "human:alice").expect_err("closed");
     assert_eq!(error.to_string(), format!("Cell {cell} cannot be extended (state=closed)"));
-    assert_eq!(fixture.log()[2..], ["extend done", "ended done", "extend refused"]);
+    assert_eq!(fixture.log()[3..], ["extend done", "ended done", "extend refused"]);
 }
 
 #[test]

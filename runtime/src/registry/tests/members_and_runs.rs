@@ -29,7 +29,7 @@ fn a_member_joins_once_leaves_and_may_come_back() {
         .expect("a count");
     assert_eq!(rows, 2);
     let log = ["invite done", "invite refused", "revoke done", "revoke refused", "invite done"];
-    assert_eq!(fixture.log()[2..], log);
+    assert_eq!(fixture.log()[3..], log);
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn an_agent_has_one_life_at_a_time() {
     let late = fixture.registry.add_run(&cell, &run("scribe"), "warden").expect_err("failed");
     assert_eq!(late.to_string(), format!("Cell {cell} cannot run an agent (state=failed)"));
     let log = ["run_started done", "run_started refused", "run_ended failed", "run_started done", "failed done", "run_started refused"];
-    assert_eq!(fixture.log()[2..], log);
+    assert_eq!(fixture.log()[3..], log);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod approvals;
 mod contention;
 mod corruption;
+mod hostile_text;
 mod lifecycle;
 mod mailbox;
 mod mailbox_model;
@@ -10,6 +11,7 @@ mod mailbox_scale;
 mod members_and_runs;
 mod model;
 mod opening;
+mod receipts;
 mod tokens_and_artifacts;
 
 use std::{path::Path, time::Duration};

@@ -42,7 +42,7 @@ fn a_token_lets_its_person_in_once() {
     for session in [1, 102, 200] {
         assert_eq!(fixture.registry.session_member(&cell, hash(session)).expect("readable"), None);
     }
-    assert_eq!(fixture.log()[2..], ["invite done", "join done", "join refused"]);
+    assert_eq!(fixture.log()[3..], ["invite done", "join intent", "join done", "join refused"]);
     let rows = fixture.registry.audit_rows(&AuditFilter { newest: Some(2), ..AuditFilter::default() }).expect("a log");
     assert_eq!((rows[0].actor.as_str(), rows[0].detail.as_str()), ("human:bob", "human:bob as observer, invited by human:alice"));
     assert_eq!(rows[1].actor, "somebody with a token");
@@ -156,7 +156,7 @@ fn an_artifact_is_kept_replaced_and_fetched() {
     let error = fixture.registry.artifact_fetched(&cell, &scribe, "../x\n", "human:alice").expect_err("none");
     assert_eq!(error.to_string(), format!("Cell {cell} keeps no artifact ../x\\u{{a}} of scribe; `lazarus artifacts {cell}` lists them"));
     let words = ["artifact done", "artifact refused"];
-    assert!(fixture.log()[2..].iter().all(|row| words.contains(&row.as_str())), "{:?}", fixture.log());
+    assert!(fixture.log()[3..].iter().all(|row| words.contains(&row.as_str())), "{:?}", fixture.log());
 }
 
 #[test]

@@ -7,9 +7,11 @@ use cap_std::fs::Dir;
 use super::{ACTOR, Duty, WardenError};
 use crate::{
     audit::{Action, Draft, Phase},
-    cell::{AgentName, CloseReason, Event, OnExpire, Receipt, Record, State},
+    cell::{AgentName, CloseReason, OnExpire, Record, State},
+    jail::liveness,
     policy::Limits,
-    registry::{Registry, TransitionExtras},
+    registry::Registry,
+    seal,
     warden::{
         child::AgentRun,
         make,
@@ -130,21 +132,17 @@ impl Duty {
         let Some(record) = record.filter(expired).filter(|_| self.spec.on_expire == OnExpire::Destroy) else { return Ok(()) };
         let draft = |phase, detail: &str| Draft::new(ACTOR, Action::Destroy, phase, Some(&self.spec.cell), detail);
         registry.audit(draft(Phase::Intent, "its time to live is over"))?;
+        let digest = self.made.root.digest_cell(&self.spec.cell);
         let removed = self.made.root.remove_cell(&self.spec.cell);
         if let Some(first) = removed.remained.first() {
             registry.audit(draft(Phase::Failed, first))?;
             return Ok(());
         }
-        let receipt = Receipt {
-            processes_ended: self.life.killed,
-            processes_alive: 0,
-            files_removed: removed.files,
-            directories_removed: removed.dirs,
-            bytes_removed: removed.bytes,
-            remained: Vec::new(),
-        };
-        let event = Event::Destroy { by: record.proposal.owner, receipt };
-        match registry.transition(&self.spec.cell, event, ACTOR, TransitionExtras::default()) {
+        let runs = registry.runs(&self.spec.cell)?;
+        let mut receipt = seal::receipt_of(digest, removed);
+        receipt.processes_ended = self.life.killed;
+        receipt.processes_verified = liveness::gone(runs.iter().map(|run| &run.process));
+        match seal::bury(&self.made.root, registry, &self.spec.cell, &record.proposal.owner, ACTOR, receipt) {
             Err(error) if !error.is_overtaken() => Err(error.into()),
             Ok(_) | Err(_) => Ok(()),
         }

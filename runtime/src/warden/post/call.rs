@@ -146,7 +146,7 @@ impl Post {
         })
     }
 
-    fn denied(&mut self, identity: &Identity, refusal: &Refusal) {
+    pub(super) fn denied(&mut self, identity: &Identity, refusal: &Refusal) {
         if self.account(identity, Instant::now()).denials.note(Instant::now()) {
             self.audit_denied(identity, &refusal.message);
         }
@@ -248,6 +248,11 @@ impl Post {
         if !is_artifact_name(&name) {
             let message = "declare: a name is [A-Za-z0-9._-]{1,64} and begins with a letter or a digit";
             return self.finish(from, answers, Err(Refusal::new(Reason::Malformed, message)));
+        }
+        let detail = format!("{agent} declares {name}, from {path}");
+        let draft = Draft::new(&from.identity.to_string(), Action::Artifact, Phase::Intent, Some(&self.cell), &detail);
+        if let Err(error) = self.shelf.open().and_then(|registry| registry.audit(draft)) {
+            return self.finish(from, answers, Err(failed("declare", &error)));
         }
         let ticket = self.pend(Pending { from, answers, name, is_invitation: false });
         self.orders.push(Order::Keep { ticket, agent, path });

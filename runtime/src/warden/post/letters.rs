@@ -175,7 +175,7 @@ impl Post {
     /// Shows the newest audit rows of the cell.
     pub(super) fn audit(&mut self, from: &From, most: u32) -> Result<Gift, Refusal> {
         mail::may(from.role, CallKind::Audit)?;
-        let filter = AuditFilter { cell: Some(self.cell.clone()), after: 0, newest: Some(most.min(HISTORY_MOST)) };
+        let filter = AuditFilter { cell: Some(self.cell.clone()), newest: Some(most.min(HISTORY_MOST)), ..AuditFilter::default() };
         let entries = self.shelf.open().and_then(|registry| registry.audit_rows(&filter)).map_err(|error| failed("audit", &error))?;
         let row = |entry: crate::audit::Entry| {
             let at = entry.at.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);

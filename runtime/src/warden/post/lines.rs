@@ -176,8 +176,8 @@ impl Post {
     /// What comes before the cell is active, or the agent a member, waits until then.
     pub fn call(&mut self, caller: Caller, call: Call, answers: Answers) {
         if !self.lines.knows(&caller) {
-            let _ = answers.send(Err(Refusal::needs("an invitation", format!("{}: {} is not connected", call.name(), caller.identity))));
-            return;
+            let refusal = Refusal::needs("an invitation", format!("{}: {} is not connected", call.name(), caller.identity));
+            return self.refuse_call(&caller.identity, refusal, answers);
         }
         let is_early = !self.is_closing && (!self.is_open || matches!(self.role_of(&caller.identity), Ok(None)));
         if !is_early {
@@ -185,8 +185,15 @@ impl Post {
         } else if self.lines.early.len() < EARLY_MOST {
             self.lines.early.push((caller, call, answers));
         } else {
-            let _ = answers.send(Err(Refusal::new(Reason::WrongTime, format!("{}: the cell is still starting", call.name()))));
+            let refusal = Refusal::new(Reason::WrongTime, format!("{}: the cell is still starting", call.name()));
+            self.refuse_call(&caller.identity, refusal, answers);
         }
+    }
+
+    /// Refuses a call before it is looked at: audited, as every refusal.
+    fn refuse_call(&mut self, identity: &Identity, refusal: Refusal, answers: Answers) {
+        self.denied(identity, &refusal);
+        let _ = answers.send(Err(refusal));
     }
 
     /// Gives those who wait on the lines of a member what there is for them.

@@ -262,7 +262,7 @@ fn a_flood_is_slowed_down_and_audited_in_a_few_rows() {
     let mut office = Office::open_doors();
     let worker = office.line("bot:worker", Role::Executor).caller;
     let send = Call::Send { to: id("human:boss"), text: words("x") };
-    let refused = (0..400).filter(|_| office.now(&worker, send.clone()).is_err_and(|refusal| refusal.reason == Reason::TooFast)).count();
+    let refused = (0..1000).filter(|_| office.now(&worker, send.clone()).is_err_and(|refusal| refusal.reason == Reason::TooFast)).count();
     assert!(refused >= 50, "{refused}");
     assert_eq!(office.denied(), 8);
     let other = office.line("bot:lead", Role::Director).caller;
@@ -307,4 +307,65 @@ fn a_host_says_nothing_that_it_was_not_asked() {
     assert_eq!(reason(office.clerk_asks(2, Call::Acknowledge { id: MessageId::random() })), Reason::WrongTime);
     office.over(event, &Outcome::Done);
     assert!(office.post.over(0, &clerk, event, &Outcome::Done).is_err(), "twice");
+}
+
+/// One of each call, with what a hostile member would write in it.
+fn one_of_each(hostile: &str) -> Vec<Call> {
+    let message = MessageId::random();
+    vec![
+        Call::Me,
+        Call::Members,
+        Call::Send { to: id("human:boss"), text: words(hostile) },
+        Call::Reply { text: words(hostile), to: Some(message.clone()) },
+        Call::Receive { wait_ms: 0 },
+        Call::Acknowledge { id: message.clone() },
+        Call::Fail { id: message, why: hostile.to_owned(), park: true },
+        Call::History { after: None, most: 1 },
+        Call::Invite { guest: id("bot:other"), role: Role::Director },
+        Call::Close,
+        Call::Audit { most: 1 },
+        Call::Beat,
+        Call::Declare { path: hostile.to_owned(), name: hostile.to_owned() },
+    ]
+}
+
+/// The place of a call above. A new one does not compile before it has a place, and is then asked for below.
+const fn place(call: &Call) -> usize {
+    match call {
+        Call::Me => 0,
+        Call::Members => 1,
+        Call::Send { .. } => 2,
+        Call::Reply { .. } => 3,
+        Call::Receive { .. } => 4,
+        Call::Acknowledge { .. } => 5,
+        Call::Fail { .. } => 6,
+        Call::History { .. } => 7,
+        Call::Invite { .. } => 8,
+        Call::Close => 9,
+        Call::Audit { .. } => 10,
+        Call::Beat => 11,
+        Call::Declare { .. } => 12,
+    }
+}
+
+#[test]
+fn every_call_is_audited_where_it_is_denied() {
+    let hostile = "x\n9  human:root  destroy  done\u{1b}[2J\u{202e}";
+    let calls = one_of_each(hostile);
+    assert_eq!(calls.iter().map(place).collect::<Vec<_>>(), (0..13).collect::<Vec<_>>());
+    for call in calls {
+        // Whoever is a member no more may call nothing; the allowed twin is every other test of this file.
+        let mut office = Office::open_doors();
+        let caller = office.line("human:guest", Role::Observer).caller;
+        office.registry().revoke_member(&office.cell, &id("human:guest"), "human:boss").expect("revoked");
+        office.post.revoked(&id("human:guest"));
+        let before = office.denied();
+        let (name, refusal) = (call.name(), office.now(&caller, call).expect_err("denied"));
+        assert_eq!(office.denied(), before + 1, "{name}");
+        let filter = AuditFilter { action: Some(Action::Denied), newest: Some(1), ..AuditFilter::default() };
+        let row = office.registry().audit_rows(&filter).expect("rows").remove(0);
+        assert_eq!((row.actor.as_str(), row.cell.as_ref()), ("human:guest", Some(&office.cell)), "{name}");
+        assert!(row.detail.starts_with(name) && row.detail.contains("human:guest"), "{name}: {} of {refusal:?}", row.detail);
+        assert!(!row.detail.chars().any(char::is_control), "{name}: {:?}", row.detail);
+    }
 }

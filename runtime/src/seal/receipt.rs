@@ -1,0 +1,216 @@
+//! The receipt of a teardown, as it is kept after the cell is gone.
+
+use chrono::{DateTime, SubsecRound, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::{DocumentError, canonical::Canonical, key::PublicKey, signer::Signer};
+use crate::{
+    cell::{CellId, Identity, ProjectName, Receipt, text::one_line},
+    home::{Removed, Root, TreeDigest},
+    registry::{Burial, Buried, Registry, RegistryError},
+};
+
+/// The form that this Lazarus writes and reads.
+const VERSION: u32 = 1;
+const KIND: &str = "lazarus-receipt";
+const DOMAIN: &str = "lazarus receipt, form 1";
+/// The longest reason for a missing signature.
+const WHY_MOST_BYTES: usize = 300;
+
+/// Who vouches for a receipt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Signature {
+    /// A key.
+    By {
+        /// Its id.
+        key_id: String,
+        /// The key.
+        public_key: PublicKey,
+        /// The signature over everything else, in hexadecimal.
+        signature: String,
+    },
+    /// Nobody.
+    Missing {
+        /// Why: one line.
+        unsigned_because: String,
+    },
+}
+
+/// The receipt of a teardown: what was ended, what was removed, and what had been there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedReceipt {
+    /// Always `lazarus-receipt`.
+    pub kind: String,
+    /// The form.
+    pub version: u32,
+    /// Of which root.
+    pub root_id: String,
+    /// Which cell.
+    pub cell_id: CellId,
+    /// How many lives it had had.
+    pub generation: u32,
+    /// What it was for.
+    pub project: ProjectName,
+    /// On whose word it was destroyed.
+    pub actor: Identity,
+    /// When, to the microsecond.
+    pub at: DateTime<Utc>,
+    /// The place of the teardown's row in the audit log.
+    pub audit_seq: u64,
+    /// What was done.
+    pub receipt: Receipt,
+    /// Who vouches for it.
+    #[serde(flatten)]
+    pub signature: Signature,
+}
+
+impl SignedReceipt {
+    /// Signs what a teardown did; without a signer it says why.
+    pub fn new(burial: &Burial<'_>, signer: Result<&Signer, &str>) -> Self {
+        let unsigned = |why: &str| Signature::Missing { unsigned_because: one_line(why, WHY_MOST_BYTES) };
+        let proposal = &burial.record.proposal;
+        let mut document = Self {
+            kind: KIND.to_owned(),
+            version: VERSION,
+            root_id: burial.root_id.to_owned(),
+            cell_id: proposal.cell_id.clone(),
+            generation: burial.record.generation,
+            project: proposal.project.clone(),
+            actor: burial.by.clone(),
+            at: burial.at.trunc_subsecs(6),
+            audit_seq: burial.audit_seq,
+            receipt: burial.receipt.clone(),
+            signature: unsigned(""),
+        };
+        document.signature = match signer {
+            Ok(signer) => {
+                let public_key = signer.public();
+                let signature = signer.sign(&document.canonical(public_key));
+                Signature::By { key_id: public_key.id(), public_key, signature }
+            }
+            Err(why) => unsigned(why),
+        };
+        document
+    }
+
+    /// Reads a document that this root keeps; nothing is checked but that it is one.
+    ///
+    /// # Errors
+    /// Not such a document.
+    pub fn parse(text: &[u8]) -> Result<Self, DocumentError> {
+        let foreign = |why: String| DocumentError::Foreign { what: "a receipt", why: one_line(&why, 200) };
+        let document: Self = serde_json::from_slice(text).map_err(|error| foreign(error.to_string()))?;
+        if document.kind != KIND {
+            return Err(foreign(format!("its kind is {:?}", one_line(&document.kind, 60))));
+        }
+        if document.version != VERSION {
+            return Err(DocumentError::Version { found: document.version, known: VERSION });
+        }
+        // What is not part of the form is not signed, and must not be read as if it were.
+        let again = serde_json::to_value(&document).map_err(|error| foreign(error.to_string()))?;
+        let given: serde_json::Value = serde_json::from_slice(text).map_err(|error| foreign(error.to_string()))?;
+        if again != given {
+            return Err(foreign("it holds something that no receipt holds, or in another form".to_owned()));
+        }
+        Ok(document)
+    }
+
+    /// Reads a document and checks that its own key signed it. Whether that key is believed is another question.
+    ///
+    /// # Errors
+    /// Not such a document, unsigned, or its signature does not fit.
+    pub fn read(text: &[u8]) -> Result<(Self, PublicKey), DocumentError> {
+        let document = Self::parse(text)?;
+        match &document.signature {
+            Signature::Missing { unsigned_because } => Err(DocumentError::Unsigned(one_line(unsigned_because, WHY_MOST_BYTES))),
+            Signature::By { key_id, public_key, signature } => {
+                let key = *public_key;
+                if *key_id == key.id() && key.signed(&document.canonical(key), signature) {
+                    Ok((document, key))
+                } else {
+                    Err(DocumentError::BadSignature(key))
+                }
+            }
+        }
+    }
+
+    fn canonical(&self, public_key: PublicKey) -> Vec<u8> {
+        let Receipt {
+            processes_ended,
+            processes_alive,
+            files_removed,
+            directories_removed,
+            bytes_removed,
+            remained,
+            processes_verified,
+            home_sha256,
+            home_digest_covers,
+        } = &self.receipt;
+        let mut form = Canonical::new(DOMAIN)
+            .number(u64::from(self.version))
+            .text(&self.root_id)
+            .text(self.cell_id.as_str())
+            .number(u64::from(self.generation))
+            .text(self.project.as_str())
+            .text(&self.actor.to_string())
+            // Two's complement: a time before 1970 is another number.
+            .bytes(&self.at.timestamp_micros().to_be_bytes())
+            .number(self.audit_seq)
+            .number(u64::from(*processes_ended))
+            .number(u64::from(*processes_alive))
+            .number(*files_removed)
+            .number(*directories_removed)
+            .number(*bytes_removed)
+            .number(remained.len() as u64);
+        for left in remained {
+            form = form.text(left);
+        }
+        form = form.number(processes_verified.len() as u64);
+        for process in processes_verified {
+            form = form.number(u64::from(process.pid)).number(process.start_ticks);
+        }
+        form.perhaps(home_sha256.as_deref()).text(home_digest_covers).bytes(&public_key.to_bytes()).finish()
+    }
+}
+
+/// What a receipt says of a cell's directory: what it held, and what became of it. The processes are for the caller to add.
+pub fn receipt_of(digest: Option<TreeDigest>, removed: Removed) -> Receipt {
+    let (home_sha256, home_digest_covers) = match digest {
+        Some(TreeDigest { sha256, covers }) => (Some(sha256), covers),
+        None => (None, "nothing: its directory was not there any more".to_owned()),
+    };
+    Receipt {
+        files_removed: removed.files,
+        directories_removed: removed.dirs,
+        bytes_removed: removed.bytes,
+        remained: removed.remained,
+        home_sha256,
+        home_digest_covers,
+        ..Receipt::default()
+    }
+}
+
+/// Writes the tombstone of a cell of which nothing is left, with its signed receipt, in one commit. A root without a key gets one. Returns what
+/// was kept: of a cell that somebody else buried first, what they did.
+///
+/// # Errors
+/// The cell may not be destroyed, or the registry not be written. A key that cannot be had is no error: the receipt is then unsigned, and
+/// says why.
+pub fn bury(
+    root: &Root,
+    registry: &mut Registry,
+    cell: &CellId,
+    by: &Identity,
+    actor: &str,
+    receipt: Receipt,
+) -> Result<Buried, RegistryError> {
+    let signer = Signer::ensure(root, registry, actor).map_err(|error| match std::error::Error::source(&error) {
+        Some(cause) => format!("could not {error}: {cause}"),
+        None => format!("could not {error}"),
+    });
+    registry.bury(cell, by, receipt, actor, |burial| {
+        let document = SignedReceipt::new(burial, signer.as_ref().map_err(String::as_str));
+        serde_json::to_string(&document).map_err(|_| RegistryError::OutOfRange("a receipt"))
+    })
+}
