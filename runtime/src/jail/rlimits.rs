@@ -111,8 +111,9 @@ fn kernel_resources(report: &mut Report) -> Result<(), JailError> {
     let most = size(STACK_MOST_BYTES);
     report.full(Enforcer::Rlimit, Subject::limit(LimitName::Stack, &most), format!("has at most {most} of stack a process"));
     limit(Resource::Memlock, LOCKED_MOST_BYTES, 0, "limit locked memory")?;
-    let most = size(LOCKED_MOST_BYTES);
-    report.full(Enforcer::Rlimit, Subject::limit(LimitName::Memory, &most), format!("locks at most {most} of memory a process"));
+    let locked = format!("locks at most {} of memory a process", size(LOCKED_MOST_BYTES));
+    // Not of the limit of memory, which it does not hold.
+    report.full(Enforcer::Rlimit, Wall::Privileges, locked);
     limit(Resource::Msgqueue, QUEUES_MOST_BYTES, 0, "limit message queues")?;
     limit(Resource::Sigpending, SIGNALS_MOST, 0, "limit queued signals")?;
     let most = size(QUEUES_MOST_BYTES);

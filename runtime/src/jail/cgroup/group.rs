@@ -98,11 +98,12 @@ impl Cgroup {
         match fs::create_dir(&path) {
             Ok(()) => {}
             // Left behind by a warden that was killed.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match fs::remove_dir(&path) {
-                Ok(()) => fs::create_dir(&path).map_err(fail)?,
-                // Whoever is in it is counted, too, until it is swept.
-                Err(_) => {}
-            },
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                // Whoever is in it, so that it stays, is counted, too, until it is swept.
+                if fs::remove_dir(&path).is_ok() {
+                    fs::create_dir(&path).map_err(fail)?;
+                }
+            }
             Err(error) => return Err(fail(error)),
         }
         let group = Group { path: path.clone(), version: parent.version, holds };

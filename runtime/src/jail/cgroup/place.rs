@@ -77,7 +77,7 @@ impl Parent {
         let controllers = self.holds.controllers();
         give(top, &controllers)?;
         match fs::create_dir(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
             Ok(()) | Err(_) => give(&self.path, &controllers),
         }
     }

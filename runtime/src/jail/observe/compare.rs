@@ -315,7 +315,8 @@ fn groups(expected: &Expected<'_>, seen: &Seen<Vec<Membership>>, checks: &mut Ch
         let controller = match &entry.subject {
             Subject::Limit { name: LimitName::Memory, .. } => "memory",
             Subject::Limit { name: LimitName::Processes, .. } => "pids",
-            Subject::Limit { name: LimitName::Cpu, .. } => "cpu",
+            // Counted there, or in any group of version 2, whatever controllers it has.
+            Subject::Limit { name: LimitName::Cpu, .. } => "cpuacct",
             Subject::Limit { .. }
             | Subject::Path { .. }
             | Subject::Variable { .. }
@@ -334,9 +335,11 @@ fn groups(expected: &Expected<'_>, seen: &Seen<Vec<Membership>>, checks: &mut Ch
         // Version 1 has a line for the controller; version 2 one line for all, without a name.
         let of = |membership: &&Membership| membership.controllers.iter().any(|name| name == controller);
         let unified = |membership: &&Membership| membership.controllers.is_empty();
-        let found = memberships.iter().find(of).or_else(|| memberships.iter().find(unified));
+        let is_it = |path: &str| Path::new(path).components().any(|part| part.as_os_str() == group.as_str());
+        let counted = |membership: &&Membership| controller == "cpuacct" && unified(membership) && is_it(&membership.path);
+        let found = memberships.iter().find(counted).or_else(|| memberships.iter().find(of)).or_else(|| memberships.iter().find(unified));
         let path = found.map_or("none", |membership| membership.path.as_str());
-        checks.is(what, wanted, path, Path::new(path).components().any(|part| part.as_os_str() == group.as_str()));
+        checks.is(what, wanted, path, is_it(path));
     }
 }
 

@@ -186,6 +186,17 @@ fn shared_namespaces_and_other_groups_are_found() {
     assert_eq!(elsewhere, no("control group for memory"));
     let unified = wrong(Part::Agent, |observed, _| observed.groups.as_mut().expect("some")[0].controllers.clear());
     assert_eq!(unified, []);
+    let counted = |controllers: &'static [&'static str], path: &'static str| {
+        wrong(Part::Agent, move |observed, report| {
+            report.full(Enforcer::Cgroup, Subject::limit(LimitName::Cpu, "1h"), "uses at most 1h, all its processes together");
+            let controllers = controllers.iter().map(|name| (*name).to_owned()).collect();
+            observed.groups.as_mut().expect("some").push(Membership { controllers, path: path.to_owned() });
+        })
+    };
+    for controllers in [&["cpu", "cpuacct"][..], &["cpuacct"], &[]] {
+        assert_eq!(counted(controllers, "/lazarus.laz-1.x"), [], "{controllers:?}");
+        assert_eq!(counted(controllers, "/top"), no("control group for cpuacct"), "{controllers:?}");
+    }
 }
 
 #[test]

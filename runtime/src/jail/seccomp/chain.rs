@@ -43,7 +43,7 @@ mod tests {
             match offset {
                 0 => self.number,
                 4 => self.processor,
-                16.. if (offset - 16) % 8 == 0 => argument(offset - 16) as u32,
+                16.. if (offset - 16).is_multiple_of(8) => argument(offset - 16) as u32,
                 16.. => (argument(offset - 20) >> 32) as u32,
                 _ => 0,
             }
