@@ -56,9 +56,9 @@ pub(super) const ATTACKS: &[Attack] = &[
     row("registry/root-in-hermes", "has a root inside of a Hermes home, which agents are given", in_root,
         &["{work}/.hermes/root"], &["{work}/root"], &[Refused("as the Lazarus root")], Escape),
     row("registry/changed-row", "changes a row of the audit log", changed_row,
-        &["UPDATE audit SET detail = 'nothing happened' WHERE seq = 1"], &["SELECT 1"], &[Refused("audit row 1: the row was changed")], Write),
+        &["UPDATE audit SET detail = 'nothing happened' WHERE seq = 1"], &["SELECT 1"], &[Refused("BROKEN at row 1: the row was changed")], Write),
     row("registry/removed-row", "removes a row from the middle of the audit log", changed_row,
-        &["DELETE FROM audit WHERE seq = 2"], &["SELECT 1"], &[Refused("audit row 2: the row is missing")], Write),
+        &["DELETE FROM audit WHERE seq = 2"], &["SELECT 1"], &[Refused("BROKEN at row 2: the row is missing")], Write),
     row("registry/destroyed-at-once", "destroys a cell by eight commands at the same time", destroyed_at_once,
         &["8"], &["1"], &[Harmless], Crash),
 ];
