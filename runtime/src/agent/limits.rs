@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use crate::policy::{ByteSize, Limits, LimitsError, QuantityError, parse_duration};
 
 /// Every limit, as definitions (`[limits]`) and command lines (`--memory SIZE`) call it.
-pub const LIMIT_NAMES: [&str; 14] = [
+pub const LIMIT_NAMES: [&str; 15] = [
     "memory",
     "table-elements",
     "instances",
@@ -19,6 +19,7 @@ pub const LIMIT_NAMES: [&str; 14] = [
     "open-files",
     "processes",
     "home",
+    "files",
     "log",
 ];
 
@@ -91,6 +92,7 @@ pub fn set_limit(limits: &mut Limits, name: &str, value: &str) -> Result<(), Lim
         "open-files" => limits.open_files = count("open-files", value)?,
         "processes" => limits.processes = count("processes", value)?,
         "home" => limits.home = size("home", value)?,
+        "files" => limits.files = count("files", value)?,
         "log" => limits.log = size("log", value)?,
         _ => {
             return Err(LimitError::Unknown { name: name.chars().take(40).collect(), hint: super::reader::hint(name, &LIMIT_NAMES) });

@@ -98,6 +98,15 @@ pub enum FromChild {
         /// The agent.
         agent: AgentName,
     },
+    /// The agent was refused something for a limit, and lives on.
+    Limit {
+        /// The agent.
+        agent: AgentName,
+        /// The limit.
+        limit: Struck,
+        /// How often, since it was last said.
+        count: u64,
+    },
     /// Output that was dropped because the warden did not read fast enough, or past the rate.
     Dropped {
         /// The agent.
@@ -105,6 +114,20 @@ pub enum FromChild {
         /// Bytes.
         bytes: u64,
     },
+}
+
+/// A limit that an agent can run into without ending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Struck {
+    /// Its home, or /shared, is full.
+    Home,
+    /// Its home, or /shared, has as many entries as it may.
+    Files,
+    /// Its memories may not grow.
+    Memory,
+    /// Its tables may not grow.
+    TableElements,
 }
 
 /// Warden → child.

@@ -390,6 +390,8 @@ limit_options! {
     messages = "messages", "COUNT";
     /// Bytes below the agent's home
     home = "home", "SIZE";
+    /// Files, directories and links below the agent's home
+    files = "files", "COUNT";
     /// Bytes of log kept
     log = "log", "SIZE";
     /// Open descriptors

@@ -4,7 +4,7 @@
 //! each directory's inode and the place reached in it are kept, and the way back is `..`, taken
 //! only if it leads to the inode that was left.
 
-use std::os::fd::AsFd;
+use std::{collections::HashSet, os::fd::AsFd};
 
 use cap_std::fs::Dir;
 use rustix::{
@@ -18,6 +18,9 @@ use super::handle::{descend, readable};
 const MOST_OPEN: usize = 64;
 /// Bytes of one block, as `stat` counts them.
 const BLOCK_BYTES: u64 = 512;
+/// Files with several names that are remembered, so that their bytes count once. What more there are count once a name, which is too much
+/// rather than too little.
+const MOST_SHARED: usize = 1 << 20;
 
 /// What a tree holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -26,7 +29,7 @@ pub struct Measured {
     pub files: u64,
     /// Directories, without the one that was measured.
     pub dirs: u64,
-    /// Bytes of the files, as their sizes say.
+    /// Bytes of the files, as their sizes say; of one with several names, once.
     pub bytes: u64,
     /// Bytes that files and directories take on the disk.
     pub allocated: u64,
@@ -51,6 +54,7 @@ struct Level {
 /// The directory itself cannot be read.
 pub fn measure(dir: &Dir) -> std::io::Result<Measured> {
     let mut measured = Measured::default();
+    let mut shared = HashSet::new();
     let entries = rustix::fs::Dir::new(readable(dir.as_fd())?)?;
     let mut levels = vec![level(entries)?];
     while let Some(current) = levels.last_mut() {
@@ -67,7 +71,7 @@ pub fn measure(dir: &Dir) -> std::io::Result<Measured> {
                 if name.to_bytes() == b"." || name.to_bytes() == b".." {
                     continue;
                 }
-                match count(&mut measured, entries, name) {
+                match count(&mut measured, &mut shared, entries, name) {
                     Ok(None) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
                     Ok(Some(inner)) => {
                         if levels.len() >= MOST_OPEN
@@ -96,11 +100,27 @@ fn level(entries: rustix::fs::Dir) -> rustix::io::Result<Level> {
 }
 
 /// Counts one entry; a directory is opened, to be read next.
-fn count(measured: &mut Measured, dir: &rustix::fs::Dir, name: &std::ffi::CStr) -> rustix::io::Result<Option<Level>> {
+fn count(
+    measured: &mut Measured,
+    shared: &mut HashSet<(u64, u64)>,
+    dir: &rustix::fs::Dir,
+    name: &std::ffi::CStr,
+) -> rustix::io::Result<Option<Level>> {
     let dir = dir.fd()?;
     let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    let is_dir = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    if !is_dir && stat.st_nlink > 1 {
+        let id = (stat.st_dev, stat.st_ino);
+        if shared.contains(&id) {
+            measured.files += 1;
+            return Ok(None);
+        }
+        if shared.len() < MOST_SHARED {
+            shared.insert(id);
+        }
+    }
     measured.allocated = measured.allocated.saturating_add(u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES));
-    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
+    if is_dir {
         measured.dirs += 1;
         return level(rustix::fs::Dir::new(descend(dir, name)?)?).map(Some);
     }
@@ -153,6 +173,18 @@ mod tests {
         let measured = measure(&dir).expect("measured");
         assert_eq!((measured.files, measured.dirs, measured.bytes, measured.unread), (4, 2, 1504, 0));
         assert!(measured.allocated >= 2 * BLOCK_BYTES);
+    }
+
+    #[test]
+    fn a_file_with_several_names_has_its_bytes_once() {
+        let (temp, dir) = ground();
+        fs::create_dir(temp.path().join("a")).expect("made");
+        fs::write(temp.path().join("one"), [0; 1000]).expect("written");
+        for name in ["two", "a/three"] {
+            fs::hard_link(temp.path().join("one"), temp.path().join(name)).expect("linked");
+        }
+        let measured = measure(&dir).expect("measured");
+        assert_eq!((measured.files, measured.dirs, measured.bytes), (3, 1, 1000));
     }
 
     #[test]

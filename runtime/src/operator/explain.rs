@@ -96,12 +96,13 @@ pub fn policy_lines(policy: &Policy, backend: BackendKind, by_events: bool) -> V
         lines.push("client    this program, for `lazarus cell`".to_owned());
     }
     lines.push("network   none".to_owned());
-    let Limits { memory, table_elements, instances, stack, cpu, event, idle, messages, hostcall, random, open_files, processes, home, log } =
+    let Limits { memory, table_elements, instances, stack, cpu, event, idle, messages, hostcall, random, open_files, processes, home, files, log } =
         &policy.limits;
     let common = [
         ("memory", memory.to_string()),
         ("cpu", format!("{}{}", format_duration(*cpu), if by_events { " an event" } else { "" })),
         ("home", home.to_string()),
+        ("files", files.to_string()),
         ("log", log.to_string()),
         ("open-files", open_files.to_string()),
     ];

@@ -61,6 +61,8 @@ pub struct Limits {
     pub processes: NonZeroU32,
     /// Bytes below the agent's home; no single file may be larger either.
     pub home: ByteSize,
+    /// Entries below the agent's home: files, directories and links.
+    pub files: NonZeroU32,
     /// Bytes of log kept for the agent, in the current and the rotated file together.
     pub log: ByteSize,
 }
@@ -94,6 +96,9 @@ impl Default for Limits {
             open_files: count(256),
             processes: count(128),
             home: ByteSize::mib(1024),
+            // A tree of packages has some ten thousand; so many are walked in a fifth of a second, by the warden every few seconds, and
+            // removed in a few.
+            files: count(100_000),
             log: ByteSize::mib(4),
         }
     }
@@ -135,6 +140,8 @@ impl Limits {
             ("open-files", self.open_files, 16, 65_536),
             ("processes", self.processes, 1, 65_536),
             ("messages", self.messages, 1, 100_000),
+            // A fresh home has some twenty.
+            ("files", self.files, 64, 10_000_000),
         ];
         for (name, given, least, most) in counts {
             if given.get() > most {

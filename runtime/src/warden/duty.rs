@@ -5,6 +5,7 @@ mod guests;
 mod homes;
 mod mail;
 mod people;
+mod struck;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -26,6 +27,7 @@ use super::{
     post::Post,
     reopen::ReopenError,
     spec::{AgentPlan, Answer, Birth, Outcome, Readiness, WardenSpec},
+    strikes::Strikes,
     watch::{Watch, Watched, termination_pipe},
     writer::Writer,
 };
@@ -173,6 +175,8 @@ struct Duty {
     /// What `active` became in the registry, until it is written beside the cell as well.
     record: Option<Record>,
     next_measure: std::time::Instant,
+    /// Limits that agents ran into.
+    strikes: Strikes,
 }
 
 impl Duty {
@@ -204,6 +208,7 @@ impl Duty {
             record: None,
             own,
             next_measure: std::time::Instant::now() + MEASURE_EVERY,
+            strikes: Strikes::default(),
         };
         for plan in duty.spec.agents.clone() {
             let agent = &plan.launch.agent;

@@ -27,6 +27,7 @@ mod members;
 mod post;
 mod reopen;
 mod spec;
+mod strikes;
 mod watch;
 mod writer;
 

@@ -14,7 +14,7 @@ use cap_std::{ambient_authority, fs::Dir};
 use lazarus::{
     backend::{
         Launch, Program, Stdio,
-        protocol::{self, End, FromChild, Occasion, Outcome, PACKET_MOST_BYTES, Packet, Stream, ToChild},
+        protocol::{self, End, FromChild, Occasion, Outcome, PACKET_MOST_BYTES, Packet, Stream, Struck, ToChild},
         spawned::Spawned,
         wasm::{self, Cached},
     },
@@ -108,6 +108,8 @@ pub struct Heard {
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
     pub dropped: u64,
+    /// Limits that it ran into, and how often.
+    pub struck: BTreeMap<Struck, u64>,
     /// Calls that were not answered yet.
     pub calls: VecDeque<(u64, Call)>,
     /// Events that are over.
@@ -175,6 +177,7 @@ impl Host {
             FromChild::Refused { agent, message } => of(heard, &agent).refused = Some(message),
             FromChild::Ended { agent, end } => of(heard, &agent).ended = Some((end, self.started.elapsed())),
             FromChild::Dropped { agent, bytes } => of(heard, &agent).dropped += bytes,
+            FromChild::Limit { agent, limit, count } => *of(heard, &agent).struck.entry(limit).or_default() += count,
             FromChild::Call { agent, number, call } => of(heard, &agent).calls.push_back((number, call)),
             FromChild::EventOver { agent, event, outcome } => of(heard, &agent).over.push((event, outcome)),
             FromChild::Idle { agent } => of(heard, &agent).idle += 1,

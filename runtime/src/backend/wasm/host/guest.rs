@@ -10,7 +10,7 @@ use wasmtime_wasi::{
     FsPerms, WasiCtx, WasiCtxView, WasiView,
     filesystem::{Descriptor, WasiFilesystemCtx},
     p1::WasiP1Ctx,
-    p2::bindings::filesystem::preopens,
+    p2::bindings::filesystem::{preopens, types},
 };
 
 use super::{
@@ -18,6 +18,7 @@ use super::{
     limiter::Limiter,
     meter::Meter,
     places::Place,
+    quota::{Descriptors, Keeper, Nodes},
     stdio::{CapturedIn, CapturedOut, InheritedIn, InheritedOut},
     told::Told,
 };
@@ -46,9 +47,20 @@ pub struct State {
     pub member: Member,
     /// The directories of a component.
     places: Arc<[Place]>,
+    /// Which accounts a component's descriptors belong to.
+    pub nodes: Nodes,
+    /// What a core module's descriptors stand for.
+    pub descriptors: Descriptors,
+    /// How its calls ask those accounts.
+    pub keeper: Keeper,
 }
 
 impl State {
+    /// The directories that the guest was given, in their order.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
     /// Lets go of what belonged to the last event: what is known of the cell, whose time passes, and a limit that the guest lived on with.
     pub fn next_event(&mut self) {
         self.member.facts = None;
@@ -67,8 +79,11 @@ impl WasiView for State {
 impl preopens::Host for State {
     fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
         let places = Arc::clone(&self.places);
-        let table = self.wasi.ctx().table;
-        let push = |place: &Place| Ok((table.push(Descriptor::Dir(place.dir.clone()))?, place.guest.clone()));
+        let push = |place: &Place| {
+            let given = self.wasi.ctx().table.push(Descriptor::Dir(place.dir.clone()))?;
+            self.nodes.opened(&given, place.ledger.clone().into());
+            Ok((given, place.guest.clone()))
+        };
         places.iter().map(push).collect()
     }
 }
@@ -81,6 +96,7 @@ pub fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     linker.allow_shadowing(true);
     preopens::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    types::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -153,8 +169,15 @@ impl Recipe {
     /// Makes a store: everything that holds a promise is set here, and put on record by [`Recipe::promise`].
     pub fn store(&self, engine: &Engine) -> Store<State> {
         let limits = &self.launch.policy.limits;
-        let mut state =
-            State { wasi: self.wasi(), limiter: Limiter::new(limits), member: self.member.clone(), places: Arc::clone(&self.places) };
+        let mut state = State {
+            wasi: self.wasi(),
+            limiter: Limiter::new(limits, Some(Arc::clone(&self.member.strikes))),
+            keeper: Keeper::new(self.alone, Arc::clone(&self.member.strikes)),
+            member: self.member.clone(),
+            places: Arc::clone(&self.places),
+            nodes: Nodes::default(),
+            descriptors: Descriptors::default(),
+        };
         // Each resource is memory of the host, and many are descriptors.
         state.wasi.ctx().table.set_max_capacity(most_resources(limits));
         let mut store = Store::new(engine, state);

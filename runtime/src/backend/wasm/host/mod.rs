@@ -19,8 +19,10 @@ mod meter;
 mod outbox;
 mod p1;
 mod places;
+mod quota;
 mod run;
 mod stdio;
+mod strikes;
 mod told;
 
 use std::{
@@ -126,7 +128,7 @@ fn serve(spec: HostSpec, socket: OwnedFd) -> Result<(), HostError> {
         let _entered = runtime.enter();
         let agents = spec.launches.iter().map(|launch| launch.agent.clone());
         let outbox = Arc::new(Outbox::new(socket, agents).map_err(HostError::Loop)?);
-        let loader = Loader::new(programs, count == 1, &outbox);
+        let loader = Loader::new(programs, &spec.launches, &outbox);
         let (loaded, engines) = load_all(spec.launches, &spec.program_of, loader, &outbox);
         match confine(loaded, &outbox) {
             Ok(guests) => runtime.block_on(live(guests, engines, outbox)),

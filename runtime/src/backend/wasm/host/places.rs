@@ -6,12 +6,16 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::fs::OFlags;
 use wasmtime_wasi::{FsPerms, OpenMode, filesystem::Dir};
 
-use super::guest::{HOME, SHARED};
+use super::{
+    guest::{HOME, SHARED},
+    quota::{Allowance, Ledger},
+};
 use crate::{
     backend::{Launch, wasm::text::one_line},
     policy::Access,
@@ -32,6 +36,8 @@ pub struct Place {
     pub guest: String,
     /// Whether the guest may write.
     pub writable: bool,
+    /// The account of what the guest writes here: none where it may only read, and for mounts.
+    pub ledger: Option<Arc<Ledger>>,
 }
 
 /// Why a directory was not opened.
@@ -44,6 +50,14 @@ pub enum PlaceError {
         host: String,
         /// The guest's path.
         guest: String,
+    },
+    /// A home that cannot be measured, so that nothing could be held to its limit.
+    #[error("measure {host}: {source}")]
+    Measure {
+        /// The path on the machine.
+        host: String,
+        /// What is wrong with it.
+        source: io::Error,
     },
     /// Something else.
     #[error("mount {host} at {guest}: {source}")]
@@ -62,12 +76,15 @@ pub struct Opened {
     /// Whether file work is done on the thread where the guest runs.
     in_place: bool,
     open: BTreeMap<PathBuf, Dir>,
+    /// What /shared may hold: nobody knows which of the guests wrote it, so that the largest of their limits counts.
+    shared: Allowance,
+    ledgers: BTreeMap<PathBuf, Arc<Ledger>>,
 }
 
 impl Opened {
     /// None yet.
-    pub const fn new(in_place: bool) -> Self {
-        Self { in_place, open: BTreeMap::new() }
+    pub const fn new(in_place: bool, shared: Allowance) -> Self {
+        Self { in_place, open: BTreeMap::new(), shared, ledgers: BTreeMap::new() }
     }
 
     /// Opens what a launch names: home, what is shared, mounts; in this order, which the guest sees too.
@@ -75,30 +92,47 @@ impl Opened {
     /// # Errors
     /// The first that is not a directory or cannot be opened.
     pub fn places(&mut self, launch: &Launch) -> Result<Vec<Place>, PlaceError> {
-        let home = launch.home.iter().map(|path| (path.as_path(), HOME, true));
-        let shared = launch.shared.iter().map(|path| (path.as_path(), SHARED, launch.role.writes_shared()));
+        let own = Allowance::of(&launch.policy.limits);
+        let home = launch.home.iter().map(|path| (path.as_path(), HOME, true, Some(own)));
+        let all = self.shared;
+        let shared = launch.shared.iter().map(|path| (path.as_path(), SHARED, launch.role.writes_shared(), Some(all)));
         let mounts = launch.policy.mounts.iter().map(|mount| {
             let writable = match mount.access {
                 Access::Ro => false,
                 Access::Rw => true,
             };
-            (mount.host.as_path(), mount.guest.as_str(), writable)
+            (mount.host.as_path(), mount.guest.as_str(), writable, None)
         });
-        home.chain(shared).chain(mounts).map(|(host, guest, writable)| self.place(host, guest, writable)).collect()
+        let place = |(host, guest, writable, allowance)| self.place(host, guest, writable, allowance);
+        home.chain(shared).chain(mounts).map(place).collect()
     }
 
-    fn place(&mut self, path: &Path, guest: &str, writable: bool) -> Result<Place, PlaceError> {
+    fn place(&mut self, path: &Path, guest: &str, writable: bool, allowance: Option<Allowance>) -> Result<Place, PlaceError> {
         let (host, guest) = (one_line(&path.to_string_lossy(), PATH_MOST), guest.to_owned());
         match self.dir(path) {
             Ok(mut dir) => {
                 // The descriptor is shared, what may be done with it is not.
                 (dir.perms, dir.open_mode) =
                     if writable { (FsPerms::ReadWrite, OpenMode::READ | OpenMode::WRITE) } else { (FsPerms::ReadOnly, OpenMode::READ) };
-                Ok(Place { dir, host, guest, writable })
+                let ledger = match allowance.filter(|_| writable) {
+                    Some(allowance) => Some(self.ledger(path, &dir, allowance).map_err(|source| PlaceError::Measure { host: host.clone(), source })?),
+                    None => None,
+                };
+                Ok(Place { dir, host, guest, writable, ledger })
             }
             Err(error) if error.kind() == io::ErrorKind::NotADirectory && path.is_file() => Err(PlaceError::File { host, guest }),
             Err(source) => Err(PlaceError::Open { host, guest, source }),
         }
+    }
+
+    /// The account of a directory: one, however many guests write there.
+    fn ledger(&mut self, path: &Path, dir: &Dir, allowance: Allowance) -> io::Result<Arc<Ledger>> {
+        if let Some(ledger) = self.ledgers.get(path) {
+            return Ok(Arc::clone(ledger));
+        }
+        let ledger = Ledger::open(cap_std::fs::Dir::from_std_file(dir.dir.try_clone()?), allowance)?;
+        self.ledgers.insert(path.to_owned(), Arc::clone(&ledger));
+        Ok(ledger)
     }
 
     fn dir(&mut self, path: &Path) -> io::Result<Dir> {
