@@ -64,7 +64,7 @@ const LINES_MOST: usize = 500;
 const LONGER: [(&str, &str); 0] = [];
 
 /// Kinds of files that are built, not written.
-const BUILT: [&str; 9] = ["wasm", "cwasm", "so", "db", "sqlite", "a", "o", "rlib", "exe"];
+const BUILT: [&str; 10] = ["wasm", "cwasm", "so", "db", "sqlite", "a", "o", "rlib", "exe", "pyc"];
 
 /// Commands that documents may name although `--help` does not list them.
 const HIDDEN: [&str; 2] = ["help", "version"];

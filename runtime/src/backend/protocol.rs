@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cell::AgentName,
     mail::{Call, Gift, Message, Refusal},
-    policy::Report,
+    policy::{LimitName, Report},
 };
 
 /// The largest packet, both ways. A larger one is a protocol fault. A message's text fits whatever it is made of: JSON writes a control
@@ -103,7 +103,7 @@ pub enum FromChild {
         /// The agent.
         agent: AgentName,
         /// The limit.
-        limit: Struck,
+        limit: LimitName,
         /// How often, since it was last said.
         count: u64,
     },
@@ -114,20 +114,6 @@ pub enum FromChild {
         /// Bytes.
         bytes: u64,
     },
-}
-
-/// A limit that an agent can run into without ending.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Struck {
-    /// Its home, or /shared, is full.
-    Home,
-    /// Its home, or /shared, has as many entries as it may.
-    Files,
-    /// Its memories may not grow.
-    Memory,
-    /// Its tables may not grow.
-    TableElements,
 }
 
 /// Warden → child.

@@ -9,7 +9,7 @@ use rustix::{
 
 use super::{Jail, JailError, Profile, capabilities, landlock, rlimits, seccomp};
 use crate::{
-    policy::{Enforcer, Report},
+    policy::{Enforcer, Report, Wall},
     unchecked,
 };
 
@@ -36,7 +36,7 @@ impl Jail {
         capabilities::drop_all(&mut report)?;
         rlimits::apply(&self.limits, self.profile, &mut report)?;
         unchecked::close_inherited().map_err(JailError::step("close inherited descriptors"))?;
-        report.full(Enforcer::Kernel, "holds no descriptor that it was not given");
+        report.full(Enforcer::Kernel, Wall::Descriptors, "holds no descriptor that it was not given");
         let asked = landlock::Asked { files, accept_degraded: self.accept_degraded, own_processes: own_namespaces, profile: self.profile };
         landlock::apply(asked, &mut report)?;
         seccomp::apply(self.profile, own_namespaces, self.speaks, &mut report)?;
@@ -55,7 +55,7 @@ impl Jail {
         if polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR) {
             return Err(JailError::Orphan);
         }
-        report.full(Enforcer::Kernel, "ends when its warden ends");
+        report.full(Enforcer::Kernel, Wall::Teardown, "ends when its warden ends");
         Ok(())
     }
 

@@ -6,7 +6,10 @@ use rustix::{
 };
 
 use super::JailError;
-use crate::policy::{Enforcer, Report};
+use crate::policy::{Enforcer, Report, Wall};
+
+/// What is promised where the bounding set of capabilities is empty, too.
+pub const GAINS_NO_CAPABILITY: &str = "has no capabilities, and can gain none";
 
 /// The highest number that a capability could have: the sets are 64 bits wide.
 const CAPABILITIES_MOST: u32 = 63;
@@ -14,7 +17,7 @@ const CAPABILITIES_MOST: u32 = 63;
 /// Forbids that a program of the jail gains what its caller did not have: set-user-id programs, file capabilities.
 pub(super) fn forbid_new(report: &mut Report) -> Result<(), JailError> {
     thread::set_no_new_privs(true).map_err(JailError::step("forbid new privileges"))?;
-    report.full(Enforcer::Kernel, "gains no privileges by executing a program");
+    report.full(Enforcer::Kernel, Wall::Privileges, "gains no privileges by executing a program");
     Ok(())
 }
 
@@ -29,10 +32,10 @@ pub(super) fn drop_all(report: &mut Report) -> Result<(), JailError> {
         return Err(JailError::Step { step: "drop capabilities", source: Errno::PERM.into() });
     }
     if bounded {
-        report.full(Enforcer::Kernel, "has no capabilities, and can gain none");
+        report.full(Enforcer::Kernel, Wall::Privileges, GAINS_NO_CAPABILITY);
     } else {
         // An ordinary user may not empty the bounding set; with no_new_privs, no exec could make use of it.
-        report.full(Enforcer::Kernel, "has no capabilities");
+        report.full(Enforcer::Kernel, Wall::Privileges, "has no capabilities");
     }
     Ok(())
 }

@@ -7,7 +7,7 @@ use landlock::{
 use rustix::fs::{FileType, fstat};
 
 use super::{FileRule, JailError, Profile, Reach};
-use crate::policy::{Enforcer, Report};
+use crate::policy::{Address, Enforcer, Report, Subject, Wall};
 
 /// The newest version that these rules were tested with. An older kernel gives less, and the report says what is missing.
 const ABI_TESTED: ABI = ABI::V7;
@@ -40,18 +40,29 @@ fn rights(reach: Reach) -> BitFlags<AccessFs> {
 /// Restricts the calling thread.
 pub(super) fn apply(asked: Asked, report: &mut Report) -> Result<(), JailError> {
     let Asked { files, accept_degraded, own_processes, profile } = asked;
+    let granted: Vec<(Subject, Reach)> = files.iter().filter_map(|rule| Some((rule.subject.clone()?, rule.reach))).collect();
     let status = restrict(files)?;
     if let Some(because) = missing(&status) {
         if !accept_degraded {
             return Err(JailError::NoLandlock { because });
         }
-        report.none(Enforcer::Landlock, files_promise(profile), because);
+        if !own_processes {
+            // With a root of its own, an agent sees nothing else, and as writable as it was mounted; without, nobody holds any of it.
+            for (subject, reach) in &granted {
+                report.none(Enforcer::Landlock, subject.clone(), path_promise(subject, *reach), because.clone());
+            }
+        }
+        report.none(Enforcer::Landlock, Wall::Files, files_promise(profile), because);
         return Ok(());
     }
     let abi = match status.landlock {
         LandlockStatus::Available { effective_abi, .. } => effective_abi,
         LandlockStatus::NotEnabled | LandlockStatus::NotImplemented => ABI::Unsupported,
     };
+    for (subject, reach) in granted {
+        let promise = path_promise(&subject, reach);
+        held(abi, report, subject, promise);
+    }
     describe(abi, profile, own_processes, report);
     Ok(())
 }
@@ -79,7 +90,7 @@ fn restrict(files: Vec<FileRule>) -> Result<RestrictionStatus, JailError> {
         .and_then(|ruleset| ruleset.scope(Scope::from_all(ABI_TESTED)))
         .and_then(Ruleset::create)
         .map_err(JailError::Landlock)?;
-    for FileRule { place, reach } in files {
+    for FileRule { place, reach, subject: _ } in files {
         let stat = fstat(&place).map_err(JailError::step("look at an allowed file"))?;
         let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
         let rights = if directory { rights(reach) } else { rights(reach) & AccessFs::from_file(ABI_TESTED) };
@@ -105,23 +116,45 @@ const fn files_promise(profile: Profile) -> &'static str {
     }
 }
 
-fn describe(abi: ABI, profile: Profile, own_processes: bool, report: &mut Report) {
-    if abi >= ABI::V3 {
-        report.full(Enforcer::Landlock, files_promise(profile));
-    } else {
-        report.partial(Enforcer::Landlock, files_promise(profile), "this kernel does not check truncation (Linux before 6.2)");
+/// What a rule promises of the path that it was made for.
+fn path_promise(subject: &Subject, reach: Reach) -> String {
+    let how = match reach {
+        Reach::Read => "read",
+        Reach::Execute => "read and executed",
+        Reach::Write | Reach::Device => "read and written",
+        Reach::WriteExecute => "read, written and executed",
+    };
+    match subject {
+        Subject::Path { path, .. } => format!("{} is {how}, and no more", path.display()),
+        Subject::Variable { .. } | Subject::Address { .. } | Subject::Limit { .. } | Subject::Wall { .. } | Subject::Unnamed => {
+            format!("{subject} is {how}, and no more")
+        }
     }
+}
+
+/// Records what a rule holds: everything, but for truncation on old kernels.
+fn held(abi: ABI, report: &mut Report, subject: Subject, promise: impl Into<String>) {
+    if abi >= ABI::V3 {
+        report.full(Enforcer::Landlock, subject, promise);
+    } else {
+        report.partial(Enforcer::Landlock, subject, promise, "this kernel does not check truncation (Linux before 6.2)");
+    }
+}
+
+fn describe(abi: ABI, profile: Profile, own_processes: bool, report: &mut Report) {
+    held(abi, report, Wall::Files.into(), files_promise(profile));
     // seccomp keeps the network shut in any case: Landlock is the second lock on that door where there is one.
     if abi >= ABI::V4 {
-        report.full(Enforcer::Landlock, "binds and connects no TCP port");
+        report.full(Enforcer::Landlock, Address::Network, "binds and connects no TCP port");
     }
     let signals = "signals no process outside of its cell";
     if abi >= ABI::V6 {
-        report.full(Enforcer::Landlock, signals);
-        report.full(Enforcer::Landlock, "connects to no abstract socket outside of its cell");
+        report.full(Enforcer::Landlock, Wall::Processes, signals);
+        report.full(Enforcer::Landlock, Address::Network, "connects to no abstract socket outside of its cell");
     } else if own_processes {
-        report.full(Enforcer::Namespace, signals);
+        report.full(Enforcer::Namespace, Wall::Processes, signals);
     } else if profile == Profile::Process {
-        report.none(Enforcer::Landlock, signals, "this kernel's Landlock does not scope signals (Linux before 6.12)");
+        let because = "this kernel's Landlock does not scope signals (Linux before 6.12), and there is no pid namespace";
+        report.none(Enforcer::Landlock, Wall::Processes, signals, because);
     }
 }

@@ -26,6 +26,6 @@ mod seccomp;
 
 pub use error::{JailError, SeccompError};
 pub use landlock::shield;
-pub use newroot::{Bind, BindKind, NewRoot};
+pub use newroot::{Bind, BindKind, Link, NewRoot};
 pub use rules::{FileRule, Jail, JailLimits, Profile, Reach};
 pub use seccomp::{hold_connects, refuse_connects};

@@ -16,7 +16,7 @@ use rustix::{
 
 use super::{FileRule, JailError, Reach, mountpoint};
 use crate::{
-    policy::{Enforcer, Report},
+    policy::{Access, Address, Enforcer, Granted, Report, Subject, Wall},
     unchecked::{self, MountAttributes},
 };
 
@@ -47,6 +47,19 @@ pub struct Bind {
     pub target: PathBuf,
     /// What can be done with it.
     pub kind: BindKind,
+    /// As what it was granted.
+    pub granted: Granted,
+}
+
+/// A symbolic link in the new root.
+#[derive(Debug)]
+pub struct Link {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What it says.
+    pub text: PathBuf,
+    /// As what it was granted.
+    pub granted: Granted,
 }
 
 /// What the new root will hold.
@@ -54,8 +67,8 @@ pub struct Bind {
 pub struct NewRoot {
     /// Bound from the machine. What is deeper is bound later, whatever the order; at the same path, the last is seen.
     pub binds: Vec<Bind>,
-    /// Symbolic links: path and text.
-    pub links: Vec<(PathBuf, PathBuf)>,
+    /// Symbolic links.
+    pub links: Vec<Link>,
     /// Small files that are made up: path and content.
     pub texts: Vec<(PathBuf, String)>,
 }
@@ -74,37 +87,53 @@ impl NewRoot {
             .map_err(JailError::step("mount the agent's root"))?;
         for (path, text) in &self.texts {
             mountpoint::text(&root, path, text).map_err(at(path))?;
+            let subject = Subject::path(path, Access::Ro, Granted::Made);
+            report.full(Enforcer::Namespace, subject, format!("{} is made up, and read-only", path.display()));
         }
-        for (path, text) in &self.links {
-            mountpoint::link(&root, path, text).map_err(at(path))?;
+        for link in &self.links {
+            mountpoint::link(&root, &link.path, &link.text).map_err(at(&link.path))?;
+            let promise = format!("{} leads to {}", link.path.display(), link.text.display());
+            report.full(Enforcer::Namespace, Subject::path(&link.path, Access::Ro, link.granted), promise);
         }
         self.binds.sort_by_key(|bind| bind.target.components().count());
         let mut rules = Vec::new();
         // First, since a home or a mount may lie below them.
         for path in ["/tmp", "/dev/shm"] {
-            rules.push(scratch(&root, Path::new(path))?);
+            rules.push(scratch(&root, Path::new(path), report)?);
         }
         for bind in self.binds {
             attach(&root, &bind)?;
+            let (subject, how) = (bind.subject(), if bind.kind == BindKind::ReadOnly { "read-only" } else { "writable" });
+            report.full(Enforcer::Namespace, subject, format!("{} is mounted {how}", bind.target.display()));
             rules.push(bind.into_rule());
         }
         let processes = mount_proc(&root);
         pivot(&root).map_err(JailError::step("move into the agent's root"))?;
         // Everything below it was granted at least for reading.
-        rules.push(FileRule { place: root, reach: Reach::Read });
+        rules.push(FileRule { place: root, reach: Reach::Read, subject: None });
         describe(&processes, report);
         Ok(rules)
     }
 }
 
 impl Bind {
+    /// What is granted by it.
+    pub fn subject(&self) -> Subject {
+        let access = match self.kind {
+            BindKind::ReadOnly => Access::Ro,
+            BindKind::Writable | BindKind::Device => Access::Rw,
+        };
+        Subject::path(&self.target, access, self.granted)
+    }
+
     fn into_rule(self) -> FileRule {
+        let subject = Some(self.subject());
         let reach = match self.kind {
             BindKind::ReadOnly => Reach::Execute,
             BindKind::Writable => Reach::WriteExecute,
             BindKind::Device => Reach::Device,
         };
-        FileRule { place: self.source, reach }
+        FileRule { place: self.source, reach, subject }
     }
 }
 
@@ -139,13 +168,16 @@ fn attach(root: &OwnedFd, bind: &Bind) -> Result<(), JailError> {
 }
 
 /// An empty, private directory in memory, for everyone to write to.
-fn scratch(root: &OwnedFd, path: &Path) -> Result<FileRule, JailError> {
+fn scratch(root: &OwnedFd, path: &Path, report: &mut Report) -> Result<FileRule, JailError> {
     let options = [("size", SCRATCH_MOST_BYTES), ("mode", "1777")];
     let place = fresh("tmpfs", &options, MountAttrFlags::MOUNT_ATTR_NODEV).map_err(at(path))?;
     let target = mountpoint::make(root, path, true).map_err(at(path))?;
     mount::move_mount(&place, "", &target, "", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)
         .map_err(at(path))?;
-    Ok(FileRule { place, reach: Reach::WriteExecute })
+    let subject = Subject::path(path, Access::Rw, Granted::Scratch);
+    let promise = format!("has a {} of its own, in memory and of at most {SCRATCH_MOST_BYTES}", path.display());
+    report.full(Enforcer::Namespace, subject.clone(), promise);
+    Ok(FileRule { place, reach: Reach::WriteExecute, subject: Some(subject) })
 }
 
 /// The processes of the new pid namespace. Read-only: an agent of root could otherwise write to `/proc/sys`.
@@ -169,17 +201,18 @@ fn pivot(root: &OwnedFd) -> rustix::io::Result<()> {
 }
 
 fn describe(processes: &io::Result<()>, report: &mut Report) {
-    report.full(Enforcer::Namespace, "sees no file but those that it was granted");
-    report.full(Enforcer::Namespace, "has a /tmp of its own, in memory and bounded");
-    report.full(Enforcer::Namespace, "sees no network interface");
-    report.full(Enforcer::Namespace, "leaves no process behind");
+    report.full(Enforcer::Namespace, Wall::Files, "sees no file but those that it was granted");
+    report.full(Enforcer::Namespace, Address::Network, "sees no network interface");
+    report.full(Enforcer::Namespace, Wall::Teardown, "leaves no process behind");
     match processes {
-        Ok(()) => report.full(Enforcer::Namespace, "sees no process but its own"),
+        Ok(()) => {
+            report.full(Enforcer::Namespace, Subject::path("/proc", Access::Ro, Granted::Made), "/proc shows its own processes, read-only");
+            report.full(Enforcer::Namespace, Wall::Processes, "sees no process but its own");
+        }
         // No process of others is seen then, either; the agent misses something, and it should be known.
-        Err(error) => report.partial(
-            Enforcer::Namespace,
-            "sees no process but its own",
-            format!("it does not see its own either: this machine refuses a new /proc ({error})"),
-        ),
+        Err(error) => {
+            let because = format!("it does not see its own either: this machine refuses a new /proc ({error})");
+            report.partial(Enforcer::Namespace, Wall::Processes, "sees no process but its own", because);
+        }
     }
 }

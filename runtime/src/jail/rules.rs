@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::NewRoot;
+use crate::policy::Subject;
 
 /// What kind of process is confined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct FileRule {
     pub place: OwnedFd,
     /// How far.
     pub reach: Reach,
+    /// What was granted by it, for the report; `None` for what is the jail's own.
+    pub subject: Option<Subject>,
 }
 
 /// Limits of one process, through `setrlimit(2)`. What is `None` is left alone.
@@ -93,7 +96,14 @@ impl Jail {
     /// Lets a file or a directory tree be reached. A file cannot be listed or created in; those rights are left out for it.
     #[must_use]
     pub fn allow(mut self, place: OwnedFd, reach: Reach) -> Self {
-        self.files.push(FileRule { place, reach });
+        self.files.push(FileRule { place, reach, subject: None });
+        self
+    }
+
+    /// As [`Self::allow`], and has the report say of the subject how far it is held.
+    #[must_use]
+    pub fn grant(mut self, place: OwnedFd, reach: Reach, subject: Subject) -> Self {
+        self.files.push(FileRule { place, reach, subject: Some(subject) });
         self
     }
 

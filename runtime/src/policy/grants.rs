@@ -17,7 +17,7 @@ const VARIABLE_MOST_BYTES: usize = 64 * 1024;
 const GUEST_PATH_MOST_BYTES: usize = 1024;
 
 /// Whether a mount may be written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Access {
     /// Read only.

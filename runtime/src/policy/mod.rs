@@ -8,8 +8,10 @@ mod grants;
 mod limits;
 mod quantity;
 mod report;
+mod subject;
 
 pub use grants::{Access, EnvError, GuestPath, Mount, MountError, Policy, validate_variable};
 pub use limits::{Limits, LimitsError};
 pub use quantity::{ByteSize, QuantityError, format_duration, parse_duration, parse_ttl};
 pub use report::{Applied, Enforcer, Entry, Extent, Report};
+pub use subject::{Address, Granted, LimitName, Subject, Wall};

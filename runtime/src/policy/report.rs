@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Subject;
+
 /// Who holds a promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -62,6 +64,9 @@ pub enum Extent {
 /// One promise of a policy, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
+    /// What it is about.
+    #[serde(default)]
+    pub subject: Subject,
     /// The promise, as a short sentence: `writes only below its home`.
     pub promise: String,
     /// Who holds it.
@@ -69,6 +74,9 @@ pub struct Entry {
     /// How far.
     #[serde(flatten)]
     pub extent: Extent,
+    /// The number that the kernel was given, where it was given one (a resource limit): what a look at the process must find.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<u64>,
 }
 
 /// What an agent was given, and what holds it: kept with its run, so that a living cell can be explained.
@@ -108,20 +116,34 @@ impl Report {
     }
 
     /// Records a promise that is wholly held.
-    pub fn full(&mut self, enforcer: Enforcer, promise: impl Into<String>) {
-        self.entries.push(Entry { promise: promise.into(), enforcer, extent: Extent::Full });
+    pub fn full(&mut self, enforcer: Enforcer, subject: impl Into<Subject>, promise: impl Into<String>) -> &mut Entry {
+        self.push(enforcer, subject.into(), promise.into(), Extent::Full)
     }
 
     /// Records a promise that is held in part.
-    pub fn partial(&mut self, enforcer: Enforcer, promise: impl Into<String>, because: impl Into<String>) {
-        let extent = Extent::Partial { because: because.into() };
-        self.entries.push(Entry { promise: promise.into(), enforcer, extent });
+    pub fn partial(
+        &mut self,
+        enforcer: Enforcer,
+        subject: impl Into<Subject>,
+        promise: impl Into<String>,
+        because: impl Into<String>,
+    ) -> &mut Entry {
+        self.push(enforcer, subject.into(), promise.into(), Extent::Partial { because: because.into() })
     }
 
     /// Records a promise that is not held.
-    pub fn none(&mut self, enforcer: Enforcer, promise: impl Into<String>, because: impl Into<String>) {
-        let extent = Extent::None { because: because.into() };
-        self.entries.push(Entry { promise: promise.into(), enforcer, extent });
+    pub fn none(
+        &mut self,
+        enforcer: Enforcer,
+        subject: impl Into<Subject>,
+        promise: impl Into<String>,
+        because: impl Into<String>,
+    ) -> &mut Entry {
+        self.push(enforcer, subject.into(), promise.into(), Extent::None { because: because.into() })
+    }
+
+    fn push(&mut self, enforcer: Enforcer, subject: Subject, promise: String, extent: Extent) -> &mut Entry {
+        self.entries.push_mut(Entry { subject, promise, enforcer, extent, set: None })
     }
 
     /// Adds the entries of another report, for the same agent, after these.

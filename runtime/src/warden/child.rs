@@ -8,9 +8,9 @@ use crate::{
         protocol::{End, ToChild},
         spawned::{Containment, Spawned},
     },
-    cell::{AgentName, ProcessRef},
+    cell::{AgentName, BackendKind, ProcessRef},
     jail::{cgroup::Cgroup, liveness},
-    policy::{Enforcer, Policy, Report},
+    policy::{Enforcer, LimitName, Policy, Report, Subject},
 };
 
 use super::{
@@ -44,6 +44,8 @@ pub struct AgentRun {
     pub stage: Stage,
     /// Whether it lives by events: the post office then gives it what happens.
     pub by_events: bool,
+    /// On which backend.
+    pub backend: BackendKind,
     /// What it runs, as a phrase.
     pub program: String,
     /// What it was granted.
@@ -64,16 +66,19 @@ impl AgentRun {
     /// Takes what the child said it enforces, and adds what the warden does.
     pub fn reported(&mut self, report: Report) {
         self.report = report;
-        if self.home.is_some() {
-            let promise = format!("keeps at most {} in its home, and in /shared", self.policy.limits.home);
-            self.report.partial(
-                Enforcer::Warden,
-                promise,
-                "measured every few seconds: it may grow past that for a moment before its agent is ended",
-            );
+        // The host of wasm agents counts each write itself.
+        if self.home.is_some() && self.backend == BackendKind::Process {
+            let because = "measured every few seconds: it may grow past that for a moment before its agent is ended";
+            let most = self.policy.limits.home;
+            let promise = format!("keeps at most {most} in its home, and in /shared");
+            self.report.partial(Enforcer::Warden, Subject::limit(LimitName::Home, most), promise, because);
+            let most = self.policy.limits.files;
+            let promise = format!("keeps at most {most} files, directories and links in its home, and in /shared");
+            self.report.partial(Enforcer::Warden, Subject::limit(LimitName::Files, most), promise, because);
         }
         if self.log.is_some() {
-            self.report.full(Enforcer::Warden, format!("leaves at most {} of log", self.policy.limits.log));
+            let most = self.policy.limits.log;
+            self.report.full(Enforcer::Warden, Subject::limit(LimitName::Log, most), format!("leaves at most {most} of log"));
         }
     }
 

@@ -37,6 +37,7 @@ use crate::{
         spawned,
     },
     cell::{AgentName, CloseReason, Identity},
+    policy::LimitName,
 };
 
 /// After the kill, how long a process may take to be gone before the warden says that it is not: one in
@@ -111,7 +112,7 @@ pub enum News {
     /// The run of an agent that lives by events is over.
     Over(AgentName),
     /// An agent ran so often into a limit.
-    Struck(AgentName, &'static str, u64),
+    Struck(AgentName, LimitName, u64),
 }
 
 /// The life of one cell.
@@ -231,13 +232,13 @@ impl Life {
                 return Step::Wait;
             }
             FromChild::Limit { limit, count, .. } => {
-                self.news.push(News::Struck(agent, struck::name(limit), count));
+                self.news.push(News::Struck(agent, limit, count));
                 return Step::Wait;
             }
             FromChild::Dropped { bytes, .. } => {
                 if let Some(log) = &mut run.log {
                     log.add_dropped(bytes);
-                    self.news.push(News::Struck(agent, "log", 1));
+                    self.news.push(News::Struck(agent, LimitName::Log, 1));
                 }
                 return Step::Wait;
             }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     backend::{Launch, Program, Stdio, WasmForm, process, wasm},
-    cell::AgentName,
+    cell::{AgentName, BackendKind},
     failpoint::{self, Point},
     home::{CellDir, Lease, Place, Root},
     jail::{
@@ -158,6 +158,10 @@ fn run_of(launch: &Launch, logs: &Arc<Dir>) -> AgentRun {
         agent: launch.agent.clone(),
         stage: Stage::Starting,
         by_events: lives_by_events(launch),
+        backend: match launch.program {
+            Program::Command { .. } => BackendKind::Process,
+            Program::Compiled { .. } => BackendKind::Wasm,
+        },
         program: launch.program.phrase(),
         policy: launch.policy.clone(),
         report: Report::new(),

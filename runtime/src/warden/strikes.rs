@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::cell::AgentName;
+use crate::{cell::AgentName, policy::LimitName};
 
 /// Within this after a row, hits are only counted.
 const ROW_EVERY: Duration = Duration::from_secs(60);
@@ -18,15 +18,15 @@ struct Tally {
     since: u64,
 }
 
-/// What was hit, by agent and limit. Limits are named by the warden, never by a child, so that there are few.
+/// What was hit, by agent and limit: both are closed lists, so that there are few.
 #[derive(Debug, Default)]
 pub struct Strikes {
-    tallies: BTreeMap<(AgentName, &'static str), Tally>,
+    tallies: BTreeMap<(AgentName, LimitName), Tally>,
 }
 
 impl Strikes {
     /// Counts hits. Returns how many are to be told of in a row, if it is time for one: these, and those before them without one.
-    pub fn hit(&mut self, agent: &AgentName, limit: &'static str, count: u64, now: Instant) -> Option<u64> {
+    pub fn hit(&mut self, agent: &AgentName, limit: LimitName, count: u64, now: Instant) -> Option<u64> {
         let key = (agent.clone(), limit);
         let Some(tally) = self.tallies.get_mut(&key) else {
             self.tallies.insert(key, Tally { written: now, since: 0 });
@@ -50,14 +50,14 @@ mod tests {
         let mut strikes = Strikes::default();
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
-        assert_eq!(strikes.hit(&one, "home", 3, start), Some(3));
+        assert_eq!(strikes.hit(&one, LimitName::Home, 3, start), Some(3));
         for second in 0..60 {
-            assert_eq!(strikes.hit(&one, "home", u64::MAX / 100, after(second)), None, "{second}");
+            assert_eq!(strikes.hit(&one, LimitName::Home, u64::MAX / 100, after(second)), None, "{second}");
         }
-        assert_eq!(strikes.hit(&other, "home", 1, after(1)), Some(1), "another agent's");
-        assert_eq!(strikes.hit(&one, "files", 1, after(1)), Some(1), "another limit");
-        assert_eq!(strikes.hit(&one, "home", 1, after(60)), Some(u64::MAX / 100 * 60 + 1));
-        assert_eq!(strikes.hit(&one, "home", 1, after(61)), None);
-        assert_eq!(strikes.hit(&one, "home", 1, after(121)), Some(2));
+        assert_eq!(strikes.hit(&other, LimitName::Home, 1, after(1)), Some(1), "another agent's");
+        assert_eq!(strikes.hit(&one, LimitName::Files, 1, after(1)), Some(1), "another limit");
+        assert_eq!(strikes.hit(&one, LimitName::Home, 1, after(60)), Some(u64::MAX / 100 * 60 + 1));
+        assert_eq!(strikes.hit(&one, LimitName::Home, 1, after(61)), None);
+        assert_eq!(strikes.hit(&one, LimitName::Home, 1, after(121)), Some(2));
     }
 }

@@ -14,13 +14,13 @@ use cap_std::{ambient_authority, fs::Dir};
 use lazarus::{
     backend::{
         Launch, Program, Stdio,
-        protocol::{self, End, FromChild, Occasion, Outcome, PACKET_MOST_BYTES, Packet, Stream, Struck, ToChild},
+        protocol::{self, End, FromChild, Occasion, Outcome, PACKET_MOST_BYTES, Packet, Stream, ToChild},
         spawned::Spawned,
         wasm::{self, Cached},
     },
     cell::{AgentName, Role},
     mail::{Call, Gift, Message, MessageId, Refusal, Text},
-    policy::{Limits, Policy, Report},
+    policy::{LimitName, Limits, Policy, Report},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -109,7 +109,7 @@ pub struct Heard {
     pub stderr: Vec<u8>,
     pub dropped: u64,
     /// Limits that it ran into, and how often.
-    pub struck: BTreeMap<Struck, u64>,
+    pub struck: BTreeMap<LimitName, u64>,
     /// Calls that were not answered yet.
     pub calls: VecDeque<(u64, Call)>,
     /// Events that are over.

@@ -17,6 +17,11 @@ mod inspect;
 mod limits;
 mod neighbours;
 mod programs;
+mod quota;
+mod quota_held;
+mod script;
+mod script_component;
+mod script_module;
 mod wat;
 mod worlds;
 
@@ -55,6 +60,8 @@ fn all() -> Vec<Case> {
         close::CASES,
         limits::CASES,
         files::CASES,
+        quota::CASES,
+        quota_held::CASES,
         neighbours::CASES,
         cost::CASES,
         inspect::CASES,

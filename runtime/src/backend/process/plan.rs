@@ -12,11 +12,12 @@ use super::{
     SpawnError,
     connect::CELL_SOCKET,
     sources::{self, NoNamespace},
-    spec::{Held, Place, Spec, View},
+    spec::{Held, Linked, Place, Spec, View},
 };
 use crate::{
     backend::{Launch, Program, handoff::Handoff},
     jail::cgroup::Cgroup,
+    policy::Granted,
 };
 
 /// What an agent is given beyond what its launch says.
@@ -37,7 +38,7 @@ pub(super) fn plan(launch: &Launch, none: NoNamespace<'_>, given: Given<'_>, han
     let mut places = Vec::new();
     for source in sources.places {
         let descriptor = handoff.pass(source.opened).map_err(SpawnError::Handoff)?;
-        places.push(Place { descriptor, target: source.target, usage: source.usage });
+        places.push(Place { descriptor, target: source.target, usage: source.usage, granted: source.granted });
     }
     let mut control_groups = Vec::new();
     for door in cgroup.map(Cgroup::doors).transpose().map_err(SpawnError::Handoff)?.unwrap_or_default() {
@@ -51,7 +52,7 @@ pub(super) fn plan(launch: &Launch, none: NoNamespace<'_>, given: Given<'_>, han
         lead_to(&mut env, &directory);
     }
     let view = match none {
-        Some(because) => View::Shared { because: because.to_owned() },
+        Some(because) => View::Shared { because: because.to_owned(), links: sources.links },
         None => View::Own { links: links(sources.links), texts: texts(launch) },
     };
     Ok(Spec {
@@ -79,9 +80,14 @@ fn lead_to(env: &mut [(String, String)], directory: &str) {
 }
 
 /// Links of the machine, and those that programs expect in `/dev`.
-fn links(mut links: Vec<(PathBuf, PathBuf)>) -> Vec<(PathBuf, PathBuf)> {
+fn links(mut links: Vec<Linked>) -> Vec<Linked> {
     let streams = [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")];
-    links.extend(streams.map(|(name, number)| (format!("/dev/{name}").into(), format!("/proc/self/fd{number}").into())));
+    let made = |name: &str, number: &str| Linked {
+        path: format!("/dev/{name}").into(),
+        text: format!("/proc/self/fd{number}").into(),
+        granted: Granted::Made,
+    };
+    links.extend(streams.map(|(name, number)| made(name, number)));
     links
 }
 

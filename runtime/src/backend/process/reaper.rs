@@ -18,7 +18,7 @@ use rustix::{
 
 use super::{
     connect,
-    spec::{Held, Place, Spec, Use, View},
+    spec::{Held, Linked, Place, Spec, Use, View},
     start::{self, StartError},
 };
 use crate::{
@@ -29,9 +29,10 @@ use crate::{
         spawned::kill_own,
     },
     jail::{
-        Bind, BindKind, FileRule, Jail, JailError, JailLimits, NewRoot, Profile, Reach, hold_connects, liveness::PidFd, refuse_connects,
+        Bind, BindKind, FileRule, Jail, JailError, JailLimits, Link, NewRoot, Profile, Reach, hold_connects, liveness::PidFd,
+        refuse_connects,
     },
-    policy::{Enforcer, Limits, Report},
+    policy::{Access, Address, Enforcer, LimitName, Limits, Report, Subject, Wall},
 };
 
 /// What the reaper exits with when it could not do its work; an agent's own end is told over the socket instead.
@@ -132,7 +133,6 @@ struct MainProcess {
 /// Confines this process, says what came of it, and starts the agent.
 fn bring_up(spec: Spec, socket: &OwnedFd) -> Result<MainProcess, ReaperError> {
     let mut report = Report::new();
-    report.full(Enforcer::Kernel, "sees no variable but those that it was granted");
     join_control_groups(&spec, &mut report)?;
     let hatch = spec.hatch.map(handoff::take).transpose()?;
     let mut jail = Jail::new(Profile::Process)
@@ -145,19 +145,23 @@ fn bring_up(spec: Spec, socket: &OwnedFd) -> Result<MainProcess, ReaperError> {
     }
     let places = spec.places;
     let mut inner = None;
+    let mut linked = Vec::new();
     match spec.view {
         View::Own { links, texts } => {
             let binds = places.into_iter().map(bind).collect::<Result<_, _>>()?;
+            let links = links.into_iter().map(|Linked { path, text, granted }| Link { path, text, granted }).collect();
             jail = jail.root(NewRoot { binds, links, texts });
         }
-        View::Shared { because } => {
+        View::Shared { because, links } => {
             let mut files = Vec::new();
             for place in places {
-                let Bind { source, kind, .. } = bind(place)?;
-                let again = source.try_clone().map_err(step("pass on what was granted"))?;
-                files.push(FileRule { place: again, reach: reach(kind) });
-                jail = jail.allow(source, reach(kind));
+                let bound = bind(place)?;
+                let (subject, reach) = (bound.subject(), reach(bound.kind));
+                let again = bound.source.try_clone().map_err(step("pass on what was granted"))?;
+                files.push(FileRule { place: again, reach, subject: None });
+                jail = jail.grant(bound.source, reach, subject);
             }
+            linked = links;
             inner = Some(files);
             // For this process alone, to find what descends from it; the agent is one layer further in, without it.
             let proc = std::fs::File::open("/proc").map_err(step("open /proc"))?;
@@ -167,11 +171,16 @@ fn bring_up(spec: Spec, socket: &OwnedFd) -> Result<MainProcess, ReaperError> {
         }
     }
     report.append(jail.apply()?);
+    describe_links(&linked, &mut report);
     if let Some(hatch) = hatch {
         lead_connections(hatch, &mut report)?;
     }
+    let prepared = start::prepare(&spec.argv, spec.env, spec.home.as_deref());
+    if let Ok(prepared) = &prepared {
+        prepared.describe(&mut report);
+    }
     tell(socket, &FromChild::Report { agent: spec.agent, report });
-    let started = start::start(&spec.argv, spec.env, spec.home.as_deref(), inner)?;
+    let started = prepared?.start(inner)?;
     let null = std::fs::File::options().read(true).write(true).open("/dev/null").map_err(step("open /dev/null"))?;
     // The agent's streams are the agent's alone: whoever reads them sees them end when it closes them.
     dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null)).map_err(step("let go of the streams"))?;
@@ -186,13 +195,18 @@ fn lead_connections(hatch: OwnedFd, report: &mut Report) -> Result<(), ReaperErr
         Ok(listener) => listener,
         Err(error) => {
             refuse_connects()?;
-            report.partial(Enforcer::Seccomp, SPEAKS, format!("this machine lets nobody decide where it connects to ({error})"));
+            report.partial(
+                Enforcer::Seccomp,
+                Address::Cell,
+                SPEAKS,
+                format!("this machine lets nobody decide where it connects to ({error})"),
+            );
             return Ok(());
         }
     };
     let lead = move || connect::lead(&listener, &hatch);
     thread::Builder::new().spawn(lead).map_err(step("start the thread that leads the agent's connections"))?;
-    report.full(Enforcer::Seccomp, SPEAKS);
+    report.full(Enforcer::Seccomp, Address::Cell, SPEAKS);
     Ok(())
 }
 
@@ -202,7 +216,7 @@ fn bind(place: Place) -> Result<Bind, HandoffError> {
         Use::Write => BindKind::Writable,
         Use::Device => BindKind::Device,
     };
-    Ok(Bind { source: handoff::take(place.descriptor)?, target: place.target, kind })
+    Ok(Bind { source: handoff::take(place.descriptor)?, target: place.target, kind, granted: place.granted })
 }
 
 const fn reach(kind: BindKind) -> Reach {
@@ -231,19 +245,29 @@ fn join_control_groups(spec: &Spec, report: &mut Report) -> Result<(), ReaperErr
         io::Write::write_all(&mut &door, b"0").map_err(ReaperError::ControlGroup)?;
     }
     if spec.held.memory {
-        report.full(Enforcer::Cgroup, format!("uses at most {} of memory", spec.limits.memory));
+        let most = spec.limits.memory;
+        report.full(Enforcer::Cgroup, Subject::limit(LimitName::Memory, most), format!("uses at most {most} of memory"));
     }
     if spec.held.processes {
-        report.full(Enforcer::Cgroup, format!("runs at most {} processes and threads", spec.limits.processes));
+        let most = spec.limits.processes;
+        report.full(Enforcer::Cgroup, Subject::limit(LimitName::Processes, most), format!("runs at most {most} processes and threads"));
     }
     Ok(())
 }
 
 fn describe_shared(because: &str, report: &mut Report) {
     let names = format!("names and sizes of other files can be looked up: there is no mount namespace ({because})");
-    report.partial(Enforcer::Landlock, "sees no file but those that it was granted", names);
+    report.partial(Enforcer::Landlock, Wall::Files, "sees no file but those that it was granted", names);
     let reaped = format!("a process that outruns its killers for ten seconds could stay: there is no pid namespace ({because})");
-    report.partial(Enforcer::Kernel, "leaves no process behind", reaped);
+    report.partial(Enforcer::Kernel, Wall::Teardown, "leaves no process behind", reaped);
+}
+
+/// Links of the machine that were granted: Landlock looks at where they lead, which is among what was granted, too.
+fn describe_links(links: &[Linked], report: &mut Report) {
+    for link in links {
+        let promise = format!("{} leads to {}", link.path.display(), link.text.display());
+        report.full(Enforcer::Landlock, Subject::path(&link.path, Access::Ro, link.granted), promise);
+    }
 }
 
 /// Waits for whatever ends, until it is the agent's main process.

@@ -8,8 +8,14 @@ use std::{
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
 
-use super::{SpawnError, spec::Use};
-use crate::{backend::Launch, policy::Access};
+use super::{
+    SpawnError,
+    spec::{Linked, Use},
+};
+use crate::{
+    backend::Launch,
+    policy::{Access, Granted},
+};
 
 /// What programs need to run at all, where a definition names nothing. Those that a machine does not have are left out.
 /// Nothing of `/etc` that names people, hosts or secrets is among them.
@@ -47,14 +53,15 @@ pub(super) struct Source {
     pub opened: OwnedFd,
     pub target: PathBuf,
     pub usage: Use,
+    pub granted: Granted,
 }
 
 /// What the agent sees of the machine, opened.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
     pub places: Vec<Source>,
-    /// Symbolic links of the machine into what is granted: path and text.
-    pub links: Vec<(PathBuf, PathBuf)>,
+    /// Symbolic links of the machine into what is granted.
+    pub links: Vec<Linked>,
     /// Where the agent finds the client, if it was granted.
     pub client: Option<String>,
 }
@@ -72,12 +79,12 @@ pub(super) fn open(launch: &Launch, none: NoNamespace<'_>) -> Result<Sources, Sp
         sources.read(&launch.policy.read)?;
     }
     if let Some(home) = &launch.home {
-        sources.push(own_directory(home)?, home, Use::Write);
+        sources.push(own_directory(home)?, home, Use::Write, Granted::Home);
     }
     if let Some(shared) = &launch.shared {
         let usage = if launch.role.writes_shared() { Use::Write } else { Use::Read };
         let target = if none.is_some() { shared.as_path() } else { Path::new(SHARED) };
-        sources.push(own_directory(shared)?, target, usage);
+        sources.push(own_directory(shared)?, target, usage, Granted::Shared);
     }
     sources.mounts(launch, none)?;
     if launch.policy.client {
@@ -85,14 +92,15 @@ pub(super) fn open(launch: &Launch, none: NoNamespace<'_>) -> Result<Sources, Sp
     }
     for device in DEVICES {
         let path = Path::new(device);
-        sources.push(place(path, OFlags::empty(), |kind| kind == FileType::CharacterDevice)?, path, Use::Device);
+        let opened = place(path, OFlags::empty(), |kind| kind == FileType::CharacterDevice)?;
+        sources.push(opened, path, Use::Device, Granted::Device);
     }
     Ok(sources)
 }
 
 impl Sources {
-    fn push(&mut self, opened: OwnedFd, target: &Path, usage: Use) {
-        self.places.push(Source { opened, target: target.to_owned(), usage });
+    fn push(&mut self, opened: OwnedFd, target: &Path, usage: Use, granted: Granted) {
+        self.places.push(Source { opened, target: target.to_owned(), usage, granted });
     }
 
     /// Paths for reading: a link into another of them stays a link (`/bin` → `usr/bin`); any other is resolved, here and now.
@@ -110,13 +118,14 @@ impl Sources {
         }
         for (path, resolved) in linked {
             if trees.iter().any(|(_, tree)| resolved.starts_with(tree)) {
-                self.links.push((path.clone(), fs::read_link(path).map_err(fail(path))?));
+                let text = fs::read_link(path).map_err(fail(path))?;
+                self.links.push(Linked { path: path.clone(), text, granted: Granted::Read });
             } else {
                 trees.push((path, resolved));
             }
         }
         for (path, resolved) in trees {
-            self.push(place(&resolved, OFlags::NOFOLLOW, is_plain)?, path, Use::Read);
+            self.push(place(&resolved, OFlags::NOFOLLOW, is_plain)?, path, Use::Read, Granted::Read);
         }
         Ok(())
     }
@@ -135,7 +144,7 @@ impl Sources {
         }
         let target = if none.is_some() { path } else { Path::new(CLIENT_DIRECTORY).join(CLIENT) };
         self.client = target.parent().map(|directory| directory.to_string_lossy().into_owned());
-        self.push(opened, &target, Use::Read);
+        self.push(opened, &target, Use::Read, Granted::Client);
         Ok(())
     }
 
@@ -152,7 +161,7 @@ impl Sources {
                 let (host, guest) = (mount.host.clone(), guest.to_owned());
                 return Err(SpawnError::Jail(crate::jail::JailError::MountNeedsNamespace { host, guest, because: because.to_owned() }));
             }
-            self.push(place(&mount.host, OFlags::empty(), is_plain)?, guest, usage);
+            self.push(place(&mount.host, OFlags::empty(), is_plain)?, guest, usage, Granted::Mount);
         }
         Ok(())
     }

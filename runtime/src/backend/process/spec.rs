@@ -4,7 +4,10 @@ use std::{os::fd::RawFd, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{cell::AgentName, policy::Limits};
+use crate::{
+    cell::AgentName,
+    policy::{Granted, Limits},
+};
 
 /// What can be done with a granted place; as [`crate::jail::BindKind`], in words that go over the handoff.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +25,16 @@ pub(super) struct Place {
     pub descriptor: RawFd,
     pub target: PathBuf,
     pub usage: Use,
+    pub granted: Granted,
+}
+
+/// A symbolic link that the agent sees.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Linked {
+    pub path: PathBuf,
+    pub text: PathBuf,
+    pub granted: Granted,
 }
 
 /// What the agent sees of the machine.
@@ -29,11 +42,13 @@ pub(super) struct Place {
 #[serde(rename_all = "lowercase", tag = "kind", deny_unknown_fields)]
 pub(super) enum View {
     /// A root of its own, in namespaces of its own.
-    Own { links: Vec<(PathBuf, PathBuf)>, texts: Vec<(PathBuf, String)> },
+    Own { links: Vec<Linked>, texts: Vec<(PathBuf, String)> },
     /// The machine's root, as far as Landlock lets it.
     Shared {
         /// Why there are no namespaces.
         because: String,
+        /// Links of the machine into what was granted.
+        links: Vec<Linked>,
     },
 }
 

@@ -10,7 +10,10 @@ use std::{
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use crate::jail::{FileRule, JailError, liveness::PidFd, shield};
+use crate::{
+    jail::{FileRule, JailError, liveness::PidFd, shield},
+    policy::{Enforcer, Report, Subject, Wall},
+};
 
 /// Where programs are looked for when the agent's environment has no PATH.
 const PATH_BY_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
@@ -65,13 +68,14 @@ fn work_directory(home: Option<&Path>) -> PathBuf {
     if workspace.is_dir() { workspace } else { home.to_owned() }
 }
 
-/// Starts the program. It has executed when this returns. `files`, where the agent reaches less than this process does.
-pub(super) fn start(
-    argv: &[String],
-    env: Vec<(String, String)>,
-    home: Option<&Path>,
-    files: Option<Vec<FileRule>>,
-) -> Result<Started, StartError> {
+/// A program that was found, with the arguments and the environment that it will have.
+pub(super) struct Prepared {
+    command: Command,
+    name: String,
+}
+
+/// Finds the program, as it is seen from within the jail.
+pub(super) fn prepare(argv: &[String], env: Vec<(String, String)>, home: Option<&Path>) -> Result<Prepared, StartError> {
     let (name, arguments) = argv.split_first().ok_or(StartError::Empty)?;
     let work = work_directory(home);
     let path = env.iter().rfind(|(name, _)| name == "PATH").map_or(PATH_BY_DEFAULT, |(_, value)| value.as_str());
@@ -79,6 +83,27 @@ pub(super) fn start(
     let mut command = Command::new(&program);
     std::os::unix::process::CommandExt::arg0(&mut command, std::ffi::OsStr::from_bytes(name.as_bytes()));
     command.args(arguments).env_clear().envs(env).current_dir(&work);
+    Ok(Prepared { command, name: name.clone() })
+}
+
+impl Prepared {
+    /// Puts on record what its environment will be: as it stands in the command that is executed.
+    pub(super) fn describe(&self, report: &mut Report) {
+        report.full(Enforcer::Kernel, Wall::Environment, "sees no variable but those that it was granted");
+        for (name, _) in self.command.get_envs().filter(|(_, value)| value.is_some()) {
+            let name = name.to_string_lossy();
+            report.full(Enforcer::Kernel, Subject::variable(name.as_ref()), format!("{name} is as it was granted"));
+        }
+    }
+
+    /// Starts the program. It has executed when this returns. `files`, where the agent reaches less than this process does.
+    pub(super) fn start(self, files: Option<Vec<FileRule>>) -> Result<Started, StartError> {
+        let Self { mut command, name } = self;
+        spawn(&mut command, &name, files)
+    }
+}
+
+fn spawn(command: &mut Command, name: &str, files: Option<Vec<FileRule>>) -> Result<Started, StartError> {
     // A layer of Landlock binds a thread: one of its own starts the agent, one layer further in than this process, which it
     // then can neither signal nor trace.
     let spawned = thread::scope(|scope| {

@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::host::{Loaded, most_resources};
 use crate::{
     jail::{Jail, JailError, JailLimits, Profile, Reach},
-    policy::{Enforcer, Report},
+    policy::{Enforcer, Entry, Extent, Report, Subject, Wall},
 };
 
 /// CPU time of a compilation, over all its threads: its deadline, on the cores of a large machine.
@@ -74,13 +74,36 @@ pub fn host(guests: &[Loaded], socket: impl AsFd) -> Result<Report, JailError> {
     let mut report = jail.apply()?;
     if guests.len() > 1 {
         let because = "the agents of one host share its jail: between them stands the wasm wall alone";
-        report.partial(Enforcer::Landlock, "reaches no file of its neighbours", because);
+        report.partial(Enforcer::Landlock, Wall::Neighbours, "reaches no file of its neighbours", because);
         let promise = "leaves its neighbours the descriptors that they may open";
         if wanted <= given {
-            report.full(Enforcer::Rlimit, promise);
+            report.full(Enforcer::Rlimit, Wall::Neighbours, promise);
         } else {
-            report.partial(Enforcer::Rlimit, promise, format!("together they may open {wanted}, and this machine gives a process {given}"));
+            report.partial(
+                Enforcer::Rlimit,
+                Wall::Neighbours,
+                promise,
+                format!("together they may open {wanted}, and this machine gives a process {given}"),
+            );
         }
     }
     Ok(report)
+}
+
+/// What Landlock holds of the directories of one guest, as the report of its host's jail says: each was a rule of it.
+pub fn places(guest: &Loaded, jail: &Report) -> Report {
+    let mut report = Report::new();
+    let of_files = |entry: &&Entry| entry.enforcer == Enforcer::Landlock && entry.subject == Subject::from(Wall::Files);
+    let Some(files) = jail.entries().iter().find(of_files) else { return report };
+    for place in guest.recipe.places() {
+        let promise =
+            format!("the host can {} {}, for {}", if place.writable { "read and write" } else { "only read" }, place.host, place.guest);
+        match &files.extent {
+            Extent::Full => report.full(Enforcer::Landlock, place.subject(), promise),
+            Extent::Partial { because } => report.partial(Enforcer::Landlock, place.subject(), promise, because.clone()),
+            // Said once, of all files: what wasmtime holds of each directory, it holds all the same.
+            Extent::None { .. } => break,
+        };
+    }
+    report
 }

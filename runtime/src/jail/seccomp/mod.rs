@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetArch, apply_filter, sock_filter};
 
 use super::{JailError, Profile, error::SeccompError};
-use crate::policy::{Enforcer, Report};
+use crate::policy::{Address, Enforcer, Report, Wall};
 
 /// Rules by number of the system call; an empty list matches any arguments.
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -50,16 +50,21 @@ pub(super) fn apply(profile: Profile, own_namespaces: bool, speaks: bool, report
     }
     let sockets =
         if speaks { "opens no socket to any network or service but its own cell" } else { "opens no socket to any network or service" };
-    report.full(Enforcer::Seccomp, sockets);
+    report.full(Enforcer::Seccomp, Address::Network, sockets);
     let enforcer = if own_namespaces { Enforcer::Namespace } else { Enforcer::Seccomp };
-    report.full(enforcer, "shares no memory and no message queue with other programs");
+    report.full(enforcer, Wall::Ipc, "shares no memory and no message queue with other programs");
     match profile {
         Profile::Process => {
-            report.full(Enforcer::Seccomp, "makes no dangerous system call (tracing, mounting, namespaces, io_uring, …)");
-            report.full(Enforcer::Seccomp, "marks no file set-user-id or set-group-id");
+            report.full(Enforcer::Seccomp, Wall::Calls, "makes no dangerous system call (tracing, mounting, namespaces, io_uring, …)");
+            report.full(Enforcer::Seccomp, Wall::Privileges, "marks no file set-user-id or set-group-id");
         }
-        Profile::WasmHost => report.full(Enforcer::Seccomp, "makes only the system calls that a wasm host needs; executes no program"),
-        Profile::Compiler => report.full(Enforcer::Seccomp, "makes only the system calls that a compiler needs; opens no file"),
+        Profile::WasmHost => {
+            report.full(Enforcer::Seccomp, Wall::Calls, "makes only the system calls that a wasm host needs; executes no program");
+            report.full(Enforcer::Seccomp, Wall::Processes, "starts, signals and traces no other process");
+        }
+        Profile::Compiler => {
+            report.full(Enforcer::Seccomp, Wall::Calls, "makes only the system calls that a compiler needs; opens no file");
+        }
     }
     Ok(())
 }

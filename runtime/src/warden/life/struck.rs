@@ -2,28 +2,15 @@
 
 use super::{Life, News, Step};
 use crate::{
-    agent::LIMIT_NAMES,
-    backend::protocol::{End, Outcome, Struck},
+    backend::protocol::{End, Outcome},
     cell::AgentName,
+    policy::LimitName,
     warden::logs::Stream,
 };
 
-/// Limits that no definition sets.
-const OWN_LIMITS: [&str; 2] = ["ready", "timeout"];
-
-/// A limit that an agent lives on with, as definitions call it.
-pub(super) const fn name(limit: Struck) -> &'static str {
-    match limit {
-        Struck::Home => "home",
-        Struck::Files => "files",
-        Struck::Memory => "memory",
-        Struck::TableElements => "table-elements",
-    }
-}
-
 /// A limit that a child named, if it is one.
-fn known(limit: &str) -> Option<&'static str> {
-    LIMIT_NAMES.into_iter().chain(OWN_LIMITS).find(|known| *known == limit)
+fn known(limit: &str) -> Option<LimitName> {
+    LimitName::ALL.iter().copied().find(|known| known.as_str() == limit)
 }
 
 impl Life {
@@ -33,7 +20,7 @@ impl Life {
         if let Some(log) = &mut run.log {
             log.push(stream, bytes);
             if log.take_flooded() {
-                self.news.push(News::Struck(run.agent.clone(), "log", 1));
+                self.news.push(News::Struck(run.agent.clone(), LimitName::Log, 1));
             }
         }
         Step::Wait

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     backend::{Launch, Program, Stdio, protocol::Stream, wasm::text::one_line},
-    policy::{Enforcer, Limits, Report, format_duration},
+    policy::{Address, Enforcer, Granted, LimitName, Limits, Report, Subject, Wall, format_duration},
 };
 
 /// Where a guest's home is.
@@ -217,35 +217,81 @@ impl Recipe {
     /// Puts on record what a store of this recipe holds.
     pub fn promise(&self, by_events: bool, report: &mut Report) {
         let limits = &self.launch.policy.limits;
-        report.full(Enforcer::Wasm, format!("{} variables, none inherited", self.launch.env.len()));
-        report.full(
-            Enforcer::Wasm,
-            match self.streams {
-                Streams::Captured => "standard streams: an empty input, output to the cell's log",
-                Streams::Inherited(..) => "standard streams: the caller's own",
-            },
-        );
-        report.full(Enforcer::Wasm, "no network: no TCP, no UDP, no name lookup");
-        report.full(Enforcer::Wasm, format!("at most {} random bytes a call", limits.random));
+        report.full(Enforcer::Wasm, Wall::Environment, format!("{} variables, none inherited", self.launch.env.len()));
+        for (name, _) in &self.launch.env {
+            report.full(Enforcer::Wasm, Subject::variable(name), format!("{name} is as it was granted"));
+        }
+        let streams = match self.streams {
+            Streams::Captured => "standard streams: an empty input, output to the cell's log",
+            Streams::Inherited(..) => "standard streams: the caller's own",
+        };
+        report.full(Enforcer::Wasm, Wall::Streams, streams);
+        report.full(Enforcer::Wasm, Address::Network, "no network: no TCP, no UDP, no name lookup");
+        let random = Subject::limit(LimitName::Random, limits.random);
+        report.full(Enforcer::Wasm, random, format!("at most {} random bytes a call", limits.random));
         for place in self.places.iter() {
             let how = if place.writable { "rw" } else { "ro" };
-            report.full(Enforcer::Wasm, format!("{} is {} ({how})", one_line(&place.guest, PATH_MOST), one_line(&place.host, PATH_MOST)));
+            let promise = format!("{} is {} ({how})", one_line(&place.guest, PATH_MOST), one_line(&place.host, PATH_MOST));
+            report.full(Enforcer::Wasm, place.subject(), promise);
         }
-        report.full(Enforcer::Wasm, format!("no file outside of {} directories", self.places.len()));
+        report.full(Enforcer::Wasm, Wall::Files, format!("no file outside of {} directories", self.places.len()));
         Limiter::promise(limits, report);
         let most = most_resources(limits);
-        report.full(Enforcer::Wasm, format!("at most {most} open files, streams and pollables together"));
-        report.full(Enforcer::Wasm, format!("at most {} allocated by one host call", limits.hostcall));
-        report.full(Enforcer::Wasm, format!("a stack of {}", limits.stack));
+        let files = Subject::limit(LimitName::OpenFiles, limits.open_files);
+        report.full(Enforcer::Wasm, files, format!("at most {most} open files, streams and pollables together"));
+        let hostcall = Subject::limit(LimitName::Hostcall, limits.hostcall);
+        report.full(Enforcer::Wasm, hostcall, format!("at most {} allocated by one host call", limits.hostcall));
+        report.full(Enforcer::Wasm, Subject::limit(LimitName::Stack, limits.stack), format!("a stack of {}", limits.stack));
+        self.promise_space(report);
+        self.promise_time(by_events, report);
+    }
+
+    fn promise_space(&self, report: &mut Report) {
+        for (place, ledger) in self.places.iter().filter_map(|place| Some((place, place.ledger.as_ref()?))) {
+            let allowance = ledger.allowance();
+            let (home, files) = (Subject::limit(LimitName::Home, allowance.size()), Subject::limit(LimitName::Files, allowance.entries));
+            let where_ = &place.guest;
+            let bytes = format!("keeps at most {} in {where_}: a write past that fails", allowance.size());
+            let entries = format!("keeps at most {} files, directories and links in {where_}: one more fails", allowance.entries);
+            match place.granted {
+                Granted::Shared => {
+                    let because = "exact for the agents of this host, together; one that was invited writes from a host of its own: the warden \
+                        measures every few seconds, and ends the agents where their sum is too much";
+                    report.partial(Enforcer::Wasm, home, bytes, because);
+                    report.partial(Enforcer::Wasm, files, entries, because);
+                }
+                Granted::Home
+                | Granted::Mount
+                | Granted::Read
+                | Granted::Scratch
+                | Granted::Client
+                | Granted::Device
+                | Granted::Made => {
+                    report.full(Enforcer::Wasm, home, bytes);
+                    report.full(Enforcer::Wasm, files, entries);
+                }
+            }
+        }
+    }
+
+    fn promise_time(&self, by_events: bool, report: &mut Report) {
+        let limits = &self.launch.policy.limits;
         let each = if by_events { " an event" } else { "" };
-        let cpu = format!("at most {} of CPU time{each}", format_duration(limits.cpu));
+        let cpu = Subject::limit(LimitName::Cpu, format_duration(limits.cpu));
+        let promise = format!("at most {} of CPU time{each}", format_duration(limits.cpu));
         if self.alone {
-            report.full(Enforcer::Wasm, cpu);
+            report.full(Enforcer::Wasm, cpu, promise);
         } else {
-            report.partial(Enforcer::Wasm, cpu, "file work is done by helper threads of the host, whose time is not counted");
+            let because = "file work is done by helper threads of the host, whose time is not counted";
+            report.partial(Enforcer::Wasm, cpu, promise, because);
         }
         if by_events {
-            report.full(Enforcer::Wasm, format!("at most {} an event, host calls included", format_duration(limits.event)));
+            let event = format_duration(limits.event);
+            let promise = format!("at most {event} an event, host calls included");
+            report.full(Enforcer::Wasm, Subject::limit(LimitName::Event, event), promise);
+            let idle = format_duration(limits.idle);
+            let promise = format!("its memory is dropped after {idle} without an event");
+            report.full(Enforcer::Wasm, Subject::limit(LimitName::Idle, idle), promise);
         }
     }
 }

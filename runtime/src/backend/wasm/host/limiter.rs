@@ -5,10 +5,7 @@ use std::sync::Arc;
 use wasmtime::ResourceLimiter;
 
 use super::strikes::Strikes;
-use crate::{
-    backend::protocol::Struck,
-    policy::{Enforcer, Limits, Report},
-};
+use crate::policy::{Enforcer, LimitName, Limits, Report, Subject};
 
 /// A limit that the guest ran into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,9 +75,12 @@ pub struct Limiter {
 impl Limiter {
     /// Reports what a limiter holds.
     pub fn promise(limits: &Limits, report: &mut Report) {
-        report.full(Enforcer::Wasm, format!("at most {} of memory, over all its memories", limits.memory));
-        report.full(Enforcer::Wasm, format!("at most {} elements, over all its tables", limits.table_elements));
-        report.full(Enforcer::Wasm, format!("at most {} instances, memories and tables, each", limits.instances));
+        let memory = Subject::limit(LimitName::Memory, limits.memory);
+        report.full(Enforcer::Wasm, memory, format!("at most {} of memory, over all its memories", limits.memory));
+        let elements = Subject::limit(LimitName::TableElements, limits.table_elements);
+        report.full(Enforcer::Wasm, elements, format!("at most {} elements, over all its tables", limits.table_elements));
+        let instances = Subject::limit(LimitName::Instances, limits.instances);
+        report.full(Enforcer::Wasm, instances, format!("at most {} instances, memories and tables, each", limits.instances));
     }
 
     /// Makes the limiter of a fresh store.
@@ -95,7 +95,7 @@ impl Limiter {
         self.hit
     }
 
-    fn struck(&self, limit: Struck) {
+    fn struck(&self, limit: LimitName) {
         if let Some(strikes) = &self.strikes {
             strikes.hit(limit);
         }
@@ -112,7 +112,7 @@ impl ResourceLimiter for Limiter {
         let permitted = self.memory.grow(current, desired, maximum);
         if permitted == Some(false) {
             self.hit = Some(Hit::Memory);
-            self.struck(Struck::Memory);
+            self.struck(LimitName::Memory);
         }
         Ok(permitted == Some(true))
     }
@@ -126,7 +126,7 @@ impl ResourceLimiter for Limiter {
         let permitted = self.elements.grow(current, desired, maximum);
         if permitted == Some(false) {
             self.hit = Some(Hit::TableElements);
-            self.struck(Struck::TableElements);
+            self.struck(LimitName::TableElements);
         }
         Ok(permitted == Some(true))
     }

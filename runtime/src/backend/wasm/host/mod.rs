@@ -166,6 +166,7 @@ fn confine(mut guests: Vec<Loaded>, outbox: &Outbox) -> Result<Vec<Loaded>, Host
     })?;
     for guest in &mut guests {
         let mut report = std::mem::take(&mut guest.report);
+        report.append(confine::places(guest, &jail));
         report.append(jail.clone());
         outbox.say(guest.recipe.index, &FromChild::Report { agent: guest.recipe.launch.agent.clone(), report });
     }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     backend::{Launch, wasm::text::one_line},
-    policy::Access,
+    policy::{Access, Granted, Subject},
 };
 
 /// Characters of a path in a message.
@@ -36,8 +36,17 @@ pub struct Place {
     pub guest: String,
     /// Whether the guest may write.
     pub writable: bool,
+    /// As what it was granted.
+    pub granted: Granted,
     /// The account of what the guest writes here: none where it may only read, and for mounts.
     pub ledger: Option<Arc<Ledger>>,
+}
+
+impl Place {
+    /// What is granted by it.
+    pub fn subject(&self) -> Subject {
+        Subject::path(&self.guest, if self.writable { Access::Rw } else { Access::Ro }, self.granted)
+    }
 }
 
 /// Why a directory was not opened.
@@ -93,32 +102,35 @@ impl Opened {
     /// The first that is not a directory or cannot be opened.
     pub fn places(&mut self, launch: &Launch) -> Result<Vec<Place>, PlaceError> {
         let own = Allowance::of(&launch.policy.limits);
-        let home = launch.home.iter().map(|path| (path.as_path(), HOME, true, Some(own)));
-        let all = self.shared;
-        let shared = launch.shared.iter().map(|path| (path.as_path(), SHARED, launch.role.writes_shared(), Some(all)));
+        let home = launch.home.iter().map(|path| (path.as_path(), HOME, true, Granted::Home));
+        let shared = launch.shared.iter().map(|path| (path.as_path(), SHARED, launch.role.writes_shared(), Granted::Shared));
         let mounts = launch.policy.mounts.iter().map(|mount| {
             let writable = match mount.access {
                 Access::Ro => false,
                 Access::Rw => true,
             };
-            (mount.host.as_path(), mount.guest.as_str(), writable, None)
+            (mount.host.as_path(), mount.guest.as_str(), writable, Granted::Mount)
         });
-        let place = |(host, guest, writable, allowance)| self.place(host, guest, writable, allowance);
+        let place = |(host, guest, writable, granted)| self.place(host, guest, writable, granted, own);
         home.chain(shared).chain(mounts).map(place).collect()
     }
 
-    fn place(&mut self, path: &Path, guest: &str, writable: bool, allowance: Option<Allowance>) -> Result<Place, PlaceError> {
+    fn place(&mut self, path: &Path, guest: &str, writable: bool, granted: Granted, own: Allowance) -> Result<Place, PlaceError> {
         let (host, guest) = (one_line(&path.to_string_lossy(), PATH_MOST), guest.to_owned());
         match self.dir(path) {
             Ok(mut dir) => {
                 // The descriptor is shared, what may be done with it is not.
                 (dir.perms, dir.open_mode) =
                     if writable { (FsPerms::ReadWrite, OpenMode::READ | OpenMode::WRITE) } else { (FsPerms::ReadOnly, OpenMode::READ) };
-                let ledger = match allowance.filter(|_| writable) {
-                    Some(allowance) => Some(self.ledger(path, &dir, allowance).map_err(|source| PlaceError::Measure { host: host.clone(), source })?),
-                    None => None,
+                let allowance = match granted {
+                    _ if !writable => None,
+                    Granted::Home => Some(own),
+                    Granted::Shared => Some(self.shared),
+                    Granted::Mount | Granted::Read | Granted::Scratch | Granted::Client | Granted::Device | Granted::Made => None,
                 };
-                Ok(Place { dir, host, guest, writable, ledger })
+                let measured = allowance.map(|allowance| self.ledger(path, &dir, allowance)).transpose();
+                let ledger = measured.map_err(|source| PlaceError::Measure { host: host.clone(), source })?;
+                Ok(Place { dir, host, guest, writable, granted, ledger })
             }
             Err(error) if error.kind() == io::ErrorKind::NotADirectory && path.is_file() => Err(PlaceError::File { host, guest }),
             Err(source) => Err(PlaceError::Open { host, guest, source }),

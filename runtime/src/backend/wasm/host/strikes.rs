@@ -7,10 +7,7 @@ use std::{
 };
 
 use super::outbox::Outbox;
-use crate::{
-    backend::protocol::{FromChild, Struck},
-    cell::AgentName,
-};
+use crate::{backend::protocol::FromChild, cell::AgentName, policy::LimitName};
 
 /// A guest's hits at one limit are told at most once in this time, together.
 const TELL_EVERY: Duration = Duration::from_secs(1);
@@ -28,7 +25,7 @@ pub struct Strikes {
     outbox: Arc<Outbox>,
     index: u16,
     agent: AgentName,
-    tallies: Mutex<BTreeMap<Struck, Tally>>,
+    tallies: Mutex<BTreeMap<LimitName, Tally>>,
 }
 
 impl Strikes {
@@ -38,7 +35,7 @@ impl Strikes {
     }
 
     /// The guest was refused something.
-    pub fn hit(&self, limit: Struck) {
+    pub fn hit(&self, limit: LimitName) {
         let mut tallies = self.tallies.lock().unwrap_or_else(PoisonError::into_inner);
         let tally = tallies.entry(limit).or_default();
         tally.count = tally.count.saturating_add(1);

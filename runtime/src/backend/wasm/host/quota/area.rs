@@ -5,7 +5,7 @@ use std::{fs::File, io, sync::Arc};
 use cap_std::fs::{Dir, Metadata};
 
 use super::ledger::{Growing, Growth, Ledger, Naming, Refused, Victim};
-use crate::backend::{protocol::Struck, wasm::host::strikes::Strikes};
+use crate::{backend::wasm::host::strikes::Strikes, policy::LimitName};
 
 /// The account that pays for what happens below a directory: none for what may only be read, and for mounts.
 #[derive(Debug, Clone, Default)]
@@ -89,10 +89,15 @@ impl Keeper {
         Self { in_place, strikes }
     }
 
+    /// There is no room for an entry that would have to be made.
+    pub fn full(&self) -> Denied {
+        self.struck(Refused::Entries)
+    }
+
     fn struck(&self, refused: Refused) -> Denied {
         match refused {
-            Refused::Bytes => self.strikes.hit(Struck::Home),
-            Refused::Entries => self.strikes.hit(Struck::Files),
+            Refused::Bytes => self.strikes.hit(LimitName::Home),
+            Refused::Entries => self.strikes.hit(LimitName::Files),
             Refused::Unknown => return Denied::Unknown,
         }
         Denied::Full

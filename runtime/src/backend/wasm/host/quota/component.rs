@@ -112,11 +112,12 @@ impl State {
         let keeper = self.keeper.clone();
         let Some(naming) = keeper.name(ledger, dir, &asked.path, 0).await? else {
             // A link that leads to nothing: what it names would have to be made.
-            return Err(if exclusive { ErrorCode::Exist } else { ErrorCode::InsufficientSpace }.into());
+            return Err(if exclusive { ErrorCode::Exist.into() } else { keeper.full().into() });
         };
         let made = asked.open(self, without).await;
         // It may have been made and not opened after all.
-        naming.over(made.is_ok() || keeper.look(dir, &asked.path).await.is_some());
+        let refused = matches!(&made, Err(error) if matches!(error.downcast_ref(), Some(ErrorCode::Exist)));
+        naming.over(made.is_ok() || (!refused && keeper.look(dir, &asked.path).await.is_some()));
         made
     }
 }

@@ -204,6 +204,10 @@ impl Ledger {
         if !victim.last {
             return;
         }
+        // An inode whose last holder went may have been another file's before.
+        if books.accounts.get(&victim.node).is_some_and(Account::is_left) {
+            books.settle(victim.node);
+        }
         if let Some(account) = books.accounts.get_mut(&victim.node) {
             account.nameless = true;
             books.settle_all();

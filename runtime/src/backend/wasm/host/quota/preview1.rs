@@ -196,11 +196,12 @@ impl State {
         let keeper = self.keeper.clone();
         let Some(naming) = keeper.name(&place.ledger, &place.dir, &path, 0).await? else {
             // A link that leads to nothing: what it names would have to be made.
-            return Err(if exclusive { Errno::Exist } else { Errno::Nospc }.into());
+            return Err(if exclusive { Errno::Exist.into() } else { keeper.full().into() });
         };
         let made = asked.open(self, memory, without).await;
         // It may have been made and not opened after all.
-        naming.over(made.is_ok() || keeper.look(&place.dir, &path).await.is_some());
+        let refused = matches!(&made, Err(error) if matches!(error.downcast_ref(), Some(Errno::Exist)));
+        naming.over(made.is_ok() || (!refused && keeper.look(&place.dir, &path).await.is_some()));
         made
     }
 
