@@ -56,6 +56,12 @@ pub struct State {
 }
 
 impl State {
+    /// A state without directories.
+    #[cfg(test)]
+    pub fn for_tests(wasi: WasiP1Ctx, limiter: Limiter, member: Member, keeper: Keeper) -> Self {
+        Self { wasi, limiter, member, keeper, places: Arc::new([]), nodes: Nodes::default(), descriptors: Descriptors::default() }
+    }
+
     /// The directories that the guest was given, in their order.
     pub fn places(&self) -> &[Place] {
         &self.places

@@ -114,10 +114,15 @@ impl State {
             // A link that leads to nothing: what it names would have to be made.
             return Err(if exclusive { ErrorCode::Exist.into() } else { keeper.full().into() });
         };
+        // A link that leads to nothing has the name, and is not what is made.
+        let was_there = keeper.look(dir, &asked.path).await.is_some();
         let made = asked.open(self, without).await;
-        // It may have been made and not opened after all.
-        let refused = matches!(&made, Err(error) if matches!(error.downcast_ref(), Some(ErrorCode::Exist)));
-        naming.over(made.is_ok() || (!refused && keeper.look(dir, &asked.path).await.is_some()));
+        // It may have been made, and not opened after all: for want of a place among the resources, which ends the guest.
+        let may_be = match &made {
+            Ok(_) => true,
+            Err(error) => error.downcast_ref().is_none() || (!was_there && keeper.look(dir, &asked.path).await.is_some()),
+        };
+        naming.over(may_be);
         made
     }
 }

@@ -34,6 +34,8 @@ mod ledger;
 mod preview1;
 mod stream;
 mod survey;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     area::Keeper,
