@@ -256,9 +256,9 @@ impl Recipe {
         for (place, ledger) in self.places.iter().filter_map(|place| Some((place, place.ledger.as_ref()?))) {
             let allowance = ledger.allowance();
             let (home, files) = (Subject::limit(LimitName::Home, allowance.size()), Subject::limit(LimitName::Files, allowance.entries));
-            let where_ = &place.guest;
-            let bytes = format!("keeps at most {} in {where_}: a write past that fails", allowance.size());
-            let entries = format!("keeps at most {} files, directories and links in {where_}: one more fails", allowance.entries);
+            let tree = if place.granted == Granted::Shared { SHARED } else { "its home" };
+            let bytes = format!("keeps at most {} in {tree}: a write past that fails", allowance.size());
+            let entries = format!("keeps at most {} files, directories and links in {tree}: one more fails", allowance.entries);
             match place.granted {
                 Granted::Shared => {
                     let because = "exact for the agents of this host, together; one that was invited writes from a host of its own: the warden \

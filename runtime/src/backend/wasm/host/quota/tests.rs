@@ -25,7 +25,7 @@ use crate::backend::wasm::host::{
     guest::State,
     limiter::Limiter,
     outbox::Outbox,
-    quota::{Descriptors, Keeper, Nodes},
+    quota::Keeper,
     strikes::Strikes,
 };
 
