@@ -116,15 +116,23 @@ fn a_flood_of_the_log_leaves_what_was_allowed_and_one_row() {
     for byte in b"\x1b[2J\x1b]0;owned\x07\r2026-01-01T00:00:00.000Z lazarus forged\n" {
         let _ = write!(forged, "\\{byte:02x}");
     }
-    let flood = format!("(loop $more (call $print (i32.const 65536) (i32.const 65536)) (call $print (i32.const 2048) (i32.const {length}))
-        (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 384))))", length = forged.len() / 3);
-    let file = lab.file("flood.wat", guest(&flood).replacen("(data (i32.const 512)", &format!("(data (i32.const 2048) \"{forged}\") (data (i32.const 512)"), 1));
+    let flood = format!(
+        "(loop $more (call $print (i32.const 65536) (i32.const 65536)) (call $print (i32.const 2048) (i32.const {length}))
+        (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 384))))",
+        length = forged.len() / 3
+    );
+    let file = lab.file(
+        "flood.wat",
+        guest(&flood).replacen("(data (i32.const 512)", &format!("(data (i32.const 2048) \"{forged}\") (data (i32.const 512)"), 1),
+    );
     let cell = lab.summon(&["flood", "p", "--component", file.to_str().expect("a path"), "--log", "256KiB"]);
     wait_for_row(&lab, &cell, "flood: limit log");
     let logs = lab.cell_dir(&cell).join("logs");
     let kept = || {
         let files = std::fs::read_dir(&logs).expect("logs").map(|file| file.expect("a file"));
-        files.map(|file| (text(&file.file_name().to_string_lossy().into_owned().into()), std::fs::read(file.path()).unwrap_or_default())).collect::<Vec<_>>()
+        files
+            .map(|file| (text(&file.file_name().to_string_lossy().into_owned().into()), std::fs::read(file.path()).unwrap_or_default()))
+            .collect::<Vec<_>>()
     };
     let mut before = 0;
     wait_until("the flood is over", || {
@@ -148,7 +156,15 @@ fn a_flood_of_the_log_leaves_what_was_allowed_and_one_row() {
 #[test]
 fn bad_limits_are_refused_by_name_and_nothing_is_made() {
     let lab = Lab::new();
-    for (limit, value) in [("--files", "0"), ("--files", "-1"), ("--home", "0"), ("--files", "4294967296"), ("--home", "63KiB"), ("--cpu", "0s"), ("--log", "")] {
+    for (limit, value) in [
+        ("--files", "0"),
+        ("--files", "-1"),
+        ("--home", "0"),
+        ("--files", "4294967296"),
+        ("--home", "63KiB"),
+        ("--cpu", "0s"),
+        ("--log", ""),
+    ] {
         let refused = lab.run(&["summon", "scribe", "p", &format!("{limit}={value}")]);
         assert_ne!(refused.code, 0, "{limit}={value}");
         assert!(refused.stderr.contains(limit.trim_start_matches('-')), "{limit}={value}: {}", refused.stderr);

@@ -138,9 +138,33 @@ mod tests {
     fn zero_negative_overflowing_and_missing_values_are_refused_for_every_limit() {
         for name in LIMIT_NAMES {
             for value in [
-                "0", "00", "-0", "-1", "", " ", "0.0", "+", "-", "NaN", "inf", "unlimited", "none", "max", "true", "0x10", "1e3", "1 2 3", "\u{0}", "-1s",
-                "-1KiB", "18446744073709551616", "18446744073709551616TiB", "99999999999999999999999999", "18446744073709551615TiB",
-                "18446744073709551616h", "18446744073709551615h",
+                "0",
+                "00",
+                "-0",
+                "-1",
+                "",
+                " ",
+                "0.0",
+                "+",
+                "-",
+                "NaN",
+                "inf",
+                "unlimited",
+                "none",
+                "max",
+                "true",
+                "0x10",
+                "1e3",
+                "1 2 3",
+                "\u{0}",
+                "-1s",
+                "-1KiB",
+                "18446744073709551616",
+                "18446744073709551616TiB",
+                "99999999999999999999999999",
+                "18446744073709551615TiB",
+                "18446744073709551616h",
+                "18446744073709551615h",
             ] {
                 let error = taken(name, value).expect_err(&format!("{name} = {value:?}"));
                 assert!(error.to_string().contains(name), "{name} = {value:?}: {error}");

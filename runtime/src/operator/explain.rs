@@ -96,8 +96,23 @@ pub fn policy_lines(policy: &Policy, backend: BackendKind, by_events: bool) -> V
         lines.push("client    this program, for `lazarus cell`".to_owned());
     }
     lines.push("network   none".to_owned());
-    let Limits { memory, table_elements, instances, stack, cpu, event, idle, messages, hostcall, random, open_files, processes, home, files, log } =
-        &policy.limits;
+    let Limits {
+        memory,
+        table_elements,
+        instances,
+        stack,
+        cpu,
+        event,
+        idle,
+        messages,
+        hostcall,
+        random,
+        open_files,
+        processes,
+        home,
+        files,
+        log,
+    } = &policy.limits;
     let common = [
         ("memory", memory.to_string()),
         ("cpu", format!("{}{}", format_duration(*cpu), if by_events { " an event" } else { "" })),

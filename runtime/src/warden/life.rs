@@ -151,9 +151,7 @@ impl Life {
         match event {
             Event::Packet(index, packet) => self.packet(index, packet),
             Event::Garbled(index) => self.garbled(index),
-            Event::Output(index, stream, bytes) => {
-                self.logged(index, 0, stream, &bytes)
-            }
+            Event::Output(index, stream, bytes) => self.logged(index, 0, stream, &bytes),
             Event::Exited(index) => self.exited(index),
             Event::Request(request) => self.request(request.ask, request.answers),
             Event::Signal => self.signal(),
@@ -169,9 +167,7 @@ impl Life {
 
     fn packet(&mut self, index: usize, packet: Packet) -> Step {
         match packet {
-            Packet::Output { guest, stream, bytes } => {
-                self.logged(index, usize::from(guest), stream, &bytes)
-            }
+            Packet::Output { guest, stream, bytes } => self.logged(index, usize::from(guest), stream, &bytes),
             Packet::Control(said) => self.said(index, said),
         }
     }

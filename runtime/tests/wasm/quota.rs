@@ -182,7 +182,8 @@ fn every_way_to_make_room_makes_room() {
     for surface in SURFACES {
         for way in ways {
             let home = home_with(HOME - 2 * size);
-            let mut steps = vec![(Op::Open(0, "a", How::Create), Done), (Op::Write(0, 0, PIECE), Done), (Op::Write(0, size, PIECE), NoSpace)];
+            let mut steps =
+                vec![(Op::Open(0, "a", How::Create), Done), (Op::Write(0, 0, PIECE), Done), (Op::Write(0, size, PIECE), NoSpace)];
             steps.extend(way.iter().map(|op| (*op, Done)));
             steps.push((Op::Write(0, size, PIECE), Done));
             expect(surface, &steps, home.path());

@@ -17,7 +17,6 @@ use crate::{
 };
 
 pub const CASES: &[Case] = &[
-
     ("between_two_places_nothing_is_linked_or_renamed", between_two_places_nothing_is_linked_or_renamed),
     ("a_mount_has_no_quota", a_mount_has_no_quota),
     ("what_is_shared_is_counted_for_all", what_is_shared_is_counted_for_all),
@@ -60,7 +59,8 @@ fn with_second(surface: Surface, ops: &[Op], shared: bool) -> (Vec<Got>, tempfil
 fn between_two_places_nothing_is_linked_or_renamed() {
     for surface in SURFACES {
         for shared in [false, true] {
-            let ops = [Op::LinkAcross("src", "taken"), Op::RenameAcross("src", "taken"), Op::Link("src", "kept"), Op::Rename("kept", "still")];
+            let ops =
+                [Op::LinkAcross("src", "taken"), Op::RenameAcross("src", "taken"), Op::Link("src", "kept"), Op::Rename("kept", "still")];
             let (got, place) = with_second(surface, &ops, shared);
             assert_eq!(got, [Crosses, Crosses, Done, Done], "{surface:?} {shared}");
             assert!(!place.path().join("second/taken").exists() && place.path().join("home/src").exists());
@@ -93,7 +93,8 @@ fn what_is_shared_is_counted_for_all() {
         // Without a home, /shared is the first place.
         let launches: Vec<_> = ["one", "other"]
             .map(|name| {
-                let mut launch = limited(surface.launch(name, &ops(name)), |limits| limits.home = ByteSize::kib(if name == "one" { 64 } else { 96 }));
+                let mut launch =
+                    limited(surface.launch(name, &ops(name)), |limits| limits.home = ByteSize::kib(if name == "one" { 64 } else { 96 }));
                 launch.shared = Some(shared.path().to_owned());
                 launch
             })
@@ -243,7 +244,9 @@ fn a_deep_tree_is_bounded() {
 fn times_before_1970_are_no_trouble() {
     let home = home_with(0);
     let times = |nanos: &str| {
-        let call = format!("(call $times (i32.const 3) (i32.const 0) (i32.const 512) (i32.const 3) (i64.const {nanos}) (i64.const {nanos}) (i32.const 5))");
+        let call = format!(
+            "(call $times (i32.const 3) (i32.const 0) (i32.const 512) (i32.const 3) (i64.const {nanos}) (i64.const {nanos}) (i32.const 5))"
+        );
         wat::command(&format!("{} (func (export \"_start\") (call $exit {call}))", wat::data(512, "src")))
     };
     for nanos in ["0", "1", "-1", "0x7fffffffffffffff", "0x8000000000000000"] {
@@ -278,12 +281,7 @@ fn descriptors_are_moved_and_closed() {
       ;; A number that was never given, and one that was closed.
       (if (call $fd_close (i32.const 3)) (then (unreachable)))
       (if (i32.ne (call $size (i32.const 3) (i64.const 1)) (i32.const 8)) (then (unreachable)))";
-    let source = wat::command(&format!(
-        "{} {} (func (export \"_start\") {calls})",
-        wat::data(512, "fill"),
-        wat::data(520, "a")
-    ))
-    .replacen(
+    let source = wat::command(&format!("{} {} (func (export \"_start\") {calls})", wat::data(512, "fill"), wat::data(520, "a"))).replacen(
         "(module",
         "(module (import \"wasi_snapshot_preview1\" \"fd_renumber\" (func $renumber (param i32 i32) (result i32)))
          (import \"wasi_snapshot_preview1\" \"fd_filestat_set_size\" (func $size (param i32 i64) (result i32)))",
@@ -354,11 +352,7 @@ fn whatever_the_order_of_calls_the_account_is_exact() {
             let first = made(surface, &ops, home.path());
             let (bytes, entries) = holds(home.path());
             assert!(bytes <= HOME && entries <= u64::from(FILES), "{surface:?} {seed}");
-            ops.extend([
-                Op::Open(5, "the-probe", How::Create),
-                Op::Size(5, HOME - bytes + 1),
-                Op::Size(5, HOME - bytes),
-            ]);
+            ops.extend([Op::Open(5, "the-probe", How::Create), Op::Size(5, HOME - bytes + 1), Op::Size(5, HOME - bytes)]);
             let names: Vec<Op> = (entries + 1..=u64::from(FILES)).map(|i| Op::Mkdir(leaked(format!("probe-{i}")))).collect();
             ops.extend(names.iter().copied());
             let home = home_with(HOME / 4);
@@ -367,7 +361,11 @@ fn whatever_the_order_of_calls_the_account_is_exact() {
             assert_eq!(second.stdout[..first.stdout.len()], first.stdout, "the same calls have the same answers");
             assert_eq!(got[first.stdout.len()..first.stdout.len() + 3], [Done, NoSpace, Done], "{surface:?} {seed}: {ops:?}");
             let made = &got[first.stdout.len() + 3..];
-            assert_eq!((made.last(), made.iter().filter(|got| **got == Done).count()), (Some(&NoSpace), names.len() - 1), "{surface:?} {seed}");
+            assert_eq!(
+                (made.last(), made.iter().filter(|got| **got == Done).count()),
+                (Some(&NoSpace), names.len() - 1),
+                "{surface:?} {seed}"
+            );
             assert_eq!(holds(home.path()), (HOME, u64::from(FILES)), "{surface:?} {seed}");
         }
     }

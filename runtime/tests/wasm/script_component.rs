@@ -219,12 +219,8 @@ fn call(op: Op, texts: &mut Texts) -> String {
         Op::Rmdir(path) => plain(&format!("(call $remove_directory {home} {} {answer})", texts.put(path))),
         Op::Unlink(path) => plain(&format!("(call $unlink_at {home} {} {answer})", texts.put(path))),
         Op::Rename(from, to) => plain(&format!("(call $rename_at {home} {} {home} {} {answer})", texts.put(from), texts.put(to))),
-        Op::RenameAcross(from, to) => {
-            plain(&format!("(call $rename_at {home} {} {second} {} {answer})", texts.put(from), texts.put(to)))
-        }
-        Op::Link(from, to) => {
-            plain(&format!("(call $link_at {home} (i32.const 0) {} {home} {} {answer})", texts.put(from), texts.put(to)))
-        }
+        Op::RenameAcross(from, to) => plain(&format!("(call $rename_at {home} {} {second} {} {answer})", texts.put(from), texts.put(to))),
+        Op::Link(from, to) => plain(&format!("(call $link_at {home} (i32.const 0) {} {home} {} {answer})", texts.put(from), texts.put(to))),
         Op::LinkAcross(from, to) => {
             plain(&format!("(call $link_at {home} (i32.const 0) {} {second} {} {answer})", texts.put(from), texts.put(to)))
         }
@@ -242,8 +238,6 @@ fn call(op: Op, texts: &mut Texts) -> String {
         Op::Close(slot) => format!("(call $close (i32.const {slot}))"),
         Op::Write(slot, at, len) => format!("(call $write (i32.const {slot}) (i64.const {at}) (i32.const {len}))"),
         Op::Stream(slot, way, len) => format!("(call $stream (i32.const {slot}) (i32.const {}) (i32.const {len}))", way as u32),
-        Op::Size(slot, size) => {
-            plain(&format!("(call $set_size (call $slot (i32.const {slot})) (i64.const {size}) {answer})"))
-        }
+        Op::Size(slot, size) => plain(&format!("(call $set_size (call $slot (i32.const {slot})) (i64.const {size}) {answer})")),
     }
 }

@@ -266,13 +266,7 @@ impl Recipe {
                     report.partial(Enforcer::Wasm, home, bytes, because);
                     report.partial(Enforcer::Wasm, files, entries, because);
                 }
-                Granted::Home
-                | Granted::Mount
-                | Granted::Read
-                | Granted::Scratch
-                | Granted::Client
-                | Granted::Device
-                | Granted::Made => {
+                Granted::Home | Granted::Mount | Granted::Read | Granted::Scratch | Granted::Client | Granted::Device | Granted::Made => {
                     report.full(Enforcer::Wasm, home, bytes);
                     report.full(Enforcer::Wasm, files, entries);
                 }

@@ -56,7 +56,11 @@ fn is_missing<T>(done: &FsResult<T>) -> bool {
 impl State {
     /// The account of a descriptor.
     fn area(&self, descriptor: &Resource<Descriptor>) -> FsResult<Area> {
-        self.nodes.0.get(&descriptor.rep()).cloned().ok_or_else(|| FsError::trap(wasmtime::format_err!("a descriptor that is not on record")))
+        self.nodes
+            .0
+            .get(&descriptor.rep())
+            .cloned()
+            .ok_or_else(|| FsError::trap(wasmtime::format_err!("a descriptor that is not on record")))
     }
 
     fn file(&mut self, descriptor: &Resource<Descriptor>) -> Option<Arc<File>> {
@@ -75,7 +79,12 @@ impl State {
     }
 
     /// Puts wasmtime's stream into a file behind the file's account.
-    fn counted(&mut self, fd: &Resource<Descriptor>, stream: Resource<DynOutputStream>, place: Place) -> FsResult<Resource<DynOutputStream>> {
+    fn counted(
+        &mut self,
+        fd: &Resource<Descriptor>,
+        stream: Resource<DynOutputStream>,
+        place: Place,
+    ) -> FsResult<Resource<DynOutputStream>> {
         let area = self.area(fd)?;
         if let (Some(ledger), Some(file)) = (area.ledger(), self.file(fd)) {
             let keeper = self.keeper.clone();

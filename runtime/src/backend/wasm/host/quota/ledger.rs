@@ -331,7 +331,8 @@ impl Books {
     /// Catches up with everything that was closed, or given up, meanwhile.
     fn settle_all(&mut self) {
         // Nobody else holds these: the helper thread is done with them.
-        let (done, adrift): (Vec<_>, Vec<_>) = std::mem::take(&mut self.adrift).into_iter().partition(|(_, file)| Arc::strong_count(file) == 1);
+        let (done, adrift): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.adrift).into_iter().partition(|(_, file)| Arc::strong_count(file) == 1);
         self.adrift = adrift;
         for (node, file) in done {
             self.over(node, &file, false);

@@ -14,9 +14,9 @@ use wasmtime_wasi::{
     filesystem::Descriptor,
     p1::{
         types::{
-            Advice, CiovecArray, Clockid, Dircookie, Errno, Error, Event, Exitcode, Fd, Fdflags, Fdstat, Filedelta, Filesize,
-            Filestat, Fstflags, IovecArray, Lookupflags, Oflags, Prestat, Riflags, Rights, Roflags, Sdflags, Siflags, Signal, Size,
-            Subscription, Timestamp, Whence,
+            Advice, CiovecArray, Clockid, Dircookie, Errno, Error, Event, Exitcode, Fd, Fdflags, Fdstat, Filedelta, Filesize, Filestat,
+            Fstflags, IovecArray, Lookupflags, Oflags, Prestat, Riflags, Rights, Roflags, Sdflags, Siflags, Signal, Size, Subscription,
+            Timestamp, Whence,
         },
         wasi_snapshot_preview1::WasiSnapshotPreview1,
     },
@@ -84,9 +84,10 @@ impl State {
         if self.descriptors.open.is_none() {
             // wasmtime makes its own list with the first call, whatever that comes to.
             let _ = self.wasi.fd_prestat_get(memory, FIRST.into());
-            let places = self.places().iter().map(|place| {
-                (place.ledger.clone().into(), Open::Dir { dir: Arc::clone(&place.dir.dir), writable: place.writable })
-            });
+            let places = self
+                .places()
+                .iter()
+                .map(|place| (place.ledger.clone().into(), Open::Dir { dir: Arc::clone(&place.dir.dir), writable: place.writable }));
             let open = (FIRST..).zip(places).collect();
             self.descriptors.open = Some(open);
             let known = self.wasi.ctx().table.iter_mut().filter_map(|entry| entry.downcast_ref()).map(|found| address(found)).collect();
@@ -388,7 +389,13 @@ impl WasiSnapshotPreview1 for State {
         made
     }
 
-    async fn path_symlink(&mut self, memory: &mut GuestMemory<'_>, target: GuestPtr<str>, fd: Fd, path: GuestPtr<str>) -> Result<(), Error> {
+    async fn path_symlink(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        target: GuestPtr<str>,
+        fd: Fd,
+        path: GuestPtr<str>,
+    ) -> Result<(), Error> {
         let Some(place) = self.place(memory, fd) else { return self.wasi.path_symlink(memory, target, fd, path).await };
         let name = self.path(memory, path)?;
         let _names = place.ledger.names.lock().await;

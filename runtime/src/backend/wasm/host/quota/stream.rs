@@ -88,8 +88,7 @@ impl OutputStream for Counted {
             return self.inner.write(bytes);
         }
         let count = bytes.len();
-        let growing =
-            self.keeper.grow_now(&self.ledger, &self.file, self.growth(count)).map_err(|denied| self.refused(denied))?;
+        let growing = self.keeper.grow_now(&self.ledger, &self.file, self.growth(count)).map_err(|denied| self.refused(denied))?;
         match self.inner.write(bytes) {
             Ok(()) => {
                 self.pending = Some(growing);

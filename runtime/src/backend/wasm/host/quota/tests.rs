@@ -1,11 +1,6 @@
 //! The account beside the disk, after every call; and what happens to calls that are given up.
 
-use std::{
-    fs::File,
-    os::fd::OwnedFd,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs::File, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use wasmtime::component::Resource;
@@ -20,14 +15,7 @@ use super::{
     ledger::{Growth, Refused},
     survey::survey,
 };
-use crate::backend::wasm::host::{
-    agent::Member,
-    guest::State,
-    limiter::Limiter,
-    outbox::Outbox,
-    quota::Keeper,
-    strikes::Strikes,
-};
+use crate::backend::wasm::host::{agent::Member, guest::State, limiter::Limiter, outbox::Outbox, quota::Keeper, strikes::Strikes};
 
 const ROOMY: Allowance = Allowance { bytes: 1 << 40, entries: 1 << 20 };
 
@@ -155,7 +143,12 @@ fn guest(place: &tempfile::TempDir, ledger: &Arc<Ledger>) -> (State, u32) {
     let outbox = Arc::new(Outbox::new(ours, [agent.clone()]).expect("an outbox"));
     let strikes = Arc::new(Strikes::new(Arc::clone(&outbox), 0, agent));
     let member = Member { index: 0, outbox, stderr: None, pulse: None, desk: None, strikes: Arc::clone(&strikes), facts: None };
-    let mut state = State::for_tests(WasiCtx::builder().build_p1(), Limiter::new(&crate::policy::Limits::default(), None), member, Keeper::new(true, strikes));
+    let mut state = State::for_tests(
+        WasiCtx::builder().build_p1(),
+        Limiter::new(&crate::policy::Limits::default(), None),
+        member,
+        Keeper::new(true, strikes),
+    );
     let dir = Dir::new(File::open(place.path()).expect("opened"), FsPerms::ReadWrite, OpenMode::READ | OpenMode::WRITE, true);
     let home = state.wasi.ctx().table.push(Descriptor::Dir(dir)).expect("room");
     state.nodes.opened(&home, Some(Arc::clone(ledger)).into());
@@ -190,7 +183,8 @@ async fn call(state: &mut State, home: u32, open: &mut Vec<u32>, random: &mut Ra
         (5, _) => drop(state.link_at(dir(), PathFlags::empty(), one, dir(), other).await),
         (6, _) => drop(state.symlink_at(dir(), other, one).await),
         (7 | 8, _) if open.len() < 6 => {
-            let flags = [OpenFlags::empty(), OpenFlags::CREATE, OpenFlags::CREATE | OpenFlags::TRUNCATE, OpenFlags::CREATE | OpenFlags::EXCLUSIVE];
+            let flags =
+                [OpenFlags::empty(), OpenFlags::CREATE, OpenFlags::CREATE | OpenFlags::TRUNCATE, OpenFlags::CREATE | OpenFlags::EXCLUSIVE];
             let flags = flags[usize::try_from(random.below(4)).expect("small")];
             let how = DescriptorFlags::READ | DescriptorFlags::WRITE;
             if let Ok(file) = state.open_at(dir(), PathFlags::SYMLINK_FOLLOW, one, flags, how).await {
@@ -201,7 +195,9 @@ async fn call(state: &mut State, home: u32, open: &mut Vec<u32>, random: &mut Ra
             let file = Resource::<Descriptor>::new_own(open.swap_remove(some));
             HostDescriptor::drop(state, file).expect("it was open");
         }
-        (10, Some(file)) => drop(state.write(file, vec![1; 1 + usize::try_from(random.below(5000)).expect("small")], random.below(20_000)).await),
+        (10, Some(file)) => {
+            drop(state.write(file, vec![1; 1 + usize::try_from(random.below(5000)).expect("small")], random.below(20_000)).await)
+        }
         (_, Some(file)) => drop(state.set_size(file, random.below(30_000)).await),
         (_, None) => {}
     }
@@ -279,15 +275,54 @@ fn every_function_of_preview_1_is_decided() {
     let mut linked: Vec<String> = linker.iter(&mut store).map(|(_, name, _)| name.to_owned()).collect();
     linked.sort();
     let counted = [
-        "fd_close", "fd_fdstat_set_flags", "fd_filestat_set_size", "fd_pwrite", "fd_renumber", "fd_write", "path_create_directory",
-        "path_link", "path_open", "path_remove_directory", "path_rename", "path_symlink", "path_unlink_file",
+        "fd_close",
+        "fd_fdstat_set_flags",
+        "fd_filestat_set_size",
+        "fd_pwrite",
+        "fd_renumber",
+        "fd_write",
+        "path_create_directory",
+        "path_link",
+        "path_open",
+        "path_remove_directory",
+        "path_rename",
+        "path_symlink",
+        "path_unlink_file",
     ];
     let passed = [
-        "args_get", "args_sizes_get", "clock_res_get", "clock_time_get", "environ_get", "environ_sizes_get", "fd_advise", "fd_allocate",
-        "fd_datasync", "fd_fdstat_get", "fd_fdstat_set_rights", "fd_filestat_get", "fd_filestat_set_times", "fd_pread",
-        "fd_prestat_dir_name", "fd_prestat_get", "fd_read", "fd_readdir", "fd_seek", "fd_sync", "fd_tell", "path_filestat_get",
-        "path_filestat_set_times", "path_readlink", "poll_oneoff", "proc_exit", "proc_raise", "random_get", "sched_yield", "sock_accept",
-        "sock_recv", "sock_send", "sock_shutdown",
+        "args_get",
+        "args_sizes_get",
+        "clock_res_get",
+        "clock_time_get",
+        "environ_get",
+        "environ_sizes_get",
+        "fd_advise",
+        "fd_allocate",
+        "fd_datasync",
+        "fd_fdstat_get",
+        "fd_fdstat_set_rights",
+        "fd_filestat_get",
+        "fd_filestat_set_times",
+        "fd_pread",
+        "fd_prestat_dir_name",
+        "fd_prestat_get",
+        "fd_read",
+        "fd_readdir",
+        "fd_seek",
+        "fd_sync",
+        "fd_tell",
+        "path_filestat_get",
+        "path_filestat_set_times",
+        "path_readlink",
+        "poll_oneoff",
+        "proc_exit",
+        "proc_raise",
+        "random_get",
+        "sched_yield",
+        "sock_accept",
+        "sock_recv",
+        "sock_send",
+        "sock_shutdown",
     ];
     let mut decided: Vec<String> = counted.iter().chain(&passed).map(|name| (*name).to_owned()).collect();
     decided.sort();
