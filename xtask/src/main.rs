@@ -1,12 +1,15 @@
-//! The chores of the project, as `cargo xtask <verb>`: guest toolchain, tests, demo, benchmarks.
+//! The chores of the project, as `cargo xtask <verb>`: guest toolchain, tests, fuzzing, release check, demo, benchmarks.
 
 mod bench;
 mod demo;
+mod fuzz;
 mod guest_toolchain;
 mod guests;
 mod lazarus;
+mod release;
 mod run;
 mod test;
+mod tools;
 mod workspace;
 
 use std::process::ExitCode;
@@ -30,6 +33,10 @@ enum Verb {
     Test(test::Options),
     /// Runs the main job on real input, as an operator would, and checks each promise
     Demo(demo::Options),
+    /// Fuzzes what strangers write: all targets, or those that are named
+    Fuzz(fuzz::Options),
+    /// Checks everything that must hold before a release: tests, supply chain, fuzz targets, the demo
+    Release(release::Options),
     /// Measures what a cell costs, beside a bare process and bubblewrap
     Bench(bench::Options),
 }
@@ -50,6 +57,8 @@ fn run(workspace: &Workspace, verb: Verb) -> anyhow::Result<()> {
         Verb::Guests(options) => guests::main(workspace, &options),
         Verb::Test(options) => test::main(workspace, &options),
         Verb::Demo(options) => demo::main(workspace, &options),
+        Verb::Fuzz(options) => fuzz::main(workspace, &options),
+        Verb::Release(options) => release::main(workspace, &options),
         Verb::Bench(options) => bench::main(workspace, &options),
     }
 }

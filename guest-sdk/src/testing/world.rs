@@ -91,7 +91,7 @@ impl World {
 
     pub fn rows(&self, most: u32) -> Result<Vec<String>, Refusal> {
         if !may_read_all(self.me.role) {
-            return Err(needs("director", "audit: only directors and auditors may"));
+            return Err(needs("director", "audit: directors and auditors may"));
         }
         let from = self.audit.len().saturating_sub(most.min(AUDIT_MOST) as usize);
         Ok(self.audit[from..].to_vec())
@@ -149,7 +149,7 @@ impl World {
 
     pub fn receive(&mut self) -> Result<Option<Message>, Refusal> {
         if self.me.role == Role::Auditor {
-            return Err(needs("executor", "receive: an auditor is sent nothing"));
+            return Err(needs("executor", "receive: an auditor takes no messages"));
         }
         let Some(event) = &mut self.event else {
             return Err(refuse(Reason::WrongTime, "receive: no event is under way"));

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     fields,
-    reader::{DefinitionError, Problem, Source, Table},
+    reader::{DefinitionError, Places, Problem, Source, Table},
 };
 use crate::{
     cell::{AgentName, OnExpire},
@@ -125,6 +125,8 @@ pub struct Definition {
     pub limits: Limits,
     /// Its cell's life.
     pub life: Life,
+    /// Where it says what.
+    pub places: Places,
 }
 
 impl Definition {
@@ -163,6 +165,7 @@ impl Definition {
             client: false,
             limits: Limits::default(),
             life: Life::default(),
+            places: Places { file: file.to_owned(), ..Places::default() },
         };
         if let Some(grants) = top.get("grants") {
             fields::grants(&grants.table("[grants]")?, &mut definition)?;

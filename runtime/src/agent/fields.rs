@@ -9,10 +9,11 @@ use super::{
     definition::{DefinedProgram, Definition, Digest, Life},
     limits::{LIMIT_NAMES, LimitError, set_limit},
     reader::{DefinitionError, Field, Problem, Table},
+    resolve::{ResolveError, is_own_place, is_readable_path},
 };
 use crate::{
     cell::OnExpire,
-    policy::{Access, GuestPath, Limits, LimitsError, Mount, parse_duration, parse_ttl, validate_variable},
+    policy::{Access, GuestPath, Limits, LimitsError, Mount, overlap, parse_duration, parse_ttl, validate_variable},
 };
 
 /// Entries of any one list or table: far more than an agent has a use for, and few enough to be read by its reviewer.
@@ -88,6 +89,7 @@ pub(super) fn grants(grants: &Table<'_>, definition: &mut Definition) -> Result<
         }
         for field in bounded(&read, read.list()?)? {
             definition.read.push(absolute(&field)?);
+            definition.places.read.push(field.position());
         }
     }
     if let Some(client) = grants.get("client") {
@@ -98,8 +100,17 @@ pub(super) fn grants(grants: &Table<'_>, definition: &mut Definition) -> Result<
         definition.client = client.boolean()?;
     }
     if let Some(mounts) = grants.get("mounts") {
+        let wasm = matches!(definition.program, DefinedProgram::Component { .. });
         for field in bounded(&mounts, mounts.list()?)? {
-            definition.mounts.push(mount(&field.table("a mount")?)?);
+            let mount = mount(&field.table("a mount")?)?;
+            if is_own_place(&mount.guest, wasm) {
+                return Err(field.refuse(Box::new(ResolveError::OwnPlace(mount.guest.to_string()))));
+            }
+            definition.mounts.push(mount);
+            if let Some((_, overlap)) = overlap(&definition.mounts) {
+                return Err(field.refuse(Box::new(ResolveError::Overlap(overlap))));
+            }
+            definition.places.mounts.push(field.position());
         }
     }
     Ok(())
@@ -108,17 +119,22 @@ pub(super) fn grants(grants: &Table<'_>, definition: &mut Definition) -> Result<
 /// A path of the machine, absolute and without `..`, so that it means what it says wherever the definition is.
 fn absolute(field: &Field<'_>) -> Result<PathBuf, DefinitionError> {
     let path = path(field)?;
-    let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
-    if path.is_absolute() && path.components().all(plain) && path != Path::new("/") {
+    if is_readable_path(&path) {
         Ok(path)
     } else {
-        Err(field.unacceptable(&path.display().to_string(), "an absolute path below '/', without '..'"))
+        Err(field.unacceptable(&path.display().to_string(), "an absolute path below '/', without '..', and not /run"))
     }
 }
 
 fn mount(table: &Table<'_>) -> Result<Mount, DefinitionError> {
     table.only(&["host", "guest", "access"])?;
-    let host = path(&table.need("host")?)?;
+    let field = table.need("host")?;
+    let host = path(&field)?;
+    if host.components().any(|part| part == Component::ParentDir) || host == Path::new("/") {
+        return Err(
+            field.unacceptable(&host.display().to_string(), "a path without '..', and not the whole machine; name what the agent needs")
+        );
+    }
     let guest = table.need("guest")?;
     let access = match table.get("access") {
         None => Access::Ro,

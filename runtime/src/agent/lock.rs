@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Write},
+    io::{self, Read, Seek, Write},
     path::PathBuf,
 };
 
@@ -36,6 +36,17 @@ pub(super) struct Lock {
 /// The digest of some bytes.
 pub(super) fn digest_of(bytes: &[u8]) -> Digest {
     Digest::new(Sha256::digest(bytes).into())
+}
+
+/// Digests a file of at most `most` bytes, from its beginning, and leaves it there.
+///
+/// # Errors
+/// It cannot be read, or is larger.
+pub fn digest_of_file(file: &mut File, most: u64) -> io::Result<Digest> {
+    file.rewind()?;
+    let (digest, _) = digest_file(file, &mut io::sink(), most)?;
+    file.rewind()?;
+    Ok(digest)
 }
 
 /// Digests a file of at most `most` bytes, and copies it meanwhile. Returns the digest and the size.

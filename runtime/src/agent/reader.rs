@@ -7,7 +7,7 @@ use toml::{
     de::{DeTable, DeValue},
 };
 
-use super::limits::LimitError;
+use super::{limits::LimitError, resolve::ResolveError};
 use crate::{
     cell::NameError,
     policy::{EnvError, MountError, QuantityError},
@@ -105,6 +105,12 @@ pub enum Problem {
     /// A mount.
     #[error("cannot {0}")]
     Mount(#[from] MountError),
+    /// What makes no policy.
+    #[error("cannot {0}")]
+    Policy(#[from] Box<ResolveError>),
+    /// A path of the machine that is never granted.
+    #[error("cannot {0}")]
+    Source(String),
     /// A duration.
     #[error("cannot {0}")]
     Quantity(#[from] QuantityError),
@@ -135,6 +141,34 @@ pub(super) fn quote(given: &str) -> String {
     given.chars().take(QUOTE_MOST_CHARS).collect()
 }
 
+/// A place in a definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column, in characters, from 1.
+    pub column: usize,
+}
+
+/// Where a definition says what: for what shows only when the machine is looked at.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Places {
+    /// The file, as the operator named it.
+    pub file: String,
+    /// Each mount.
+    pub mounts: Vec<Position>,
+    /// Each path to read.
+    pub read: Vec<Position>,
+}
+
+impl Places {
+    /// A problem with a mount or a path to read that the definition has at this place; with the whole of it, where there is none.
+    pub fn refuse(&self, at: Option<&Position>, problem: impl Into<Problem>) -> DefinitionError {
+        let Position { line, column } = at.copied().unwrap_or(Position { line: 1, column: 1 });
+        DefinitionError { file: self.file.clone(), line, column, problem: problem.into() }
+    }
+}
+
 /// The text of a definition, and the name of its file.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source<'a> {
@@ -145,14 +179,15 @@ pub(super) struct Source<'a> {
 impl Source<'_> {
     /// A problem at a place of the text.
     pub fn at(self, offset: usize, problem: impl Into<Problem>) -> DefinitionError {
+        let Position { line, column } = self.position(offset);
+        DefinitionError { file: self.file.to_owned(), line, column, problem: problem.into() }
+    }
+
+    /// The line and column of an offset.
+    fn position(self, offset: usize) -> Position {
         let before = self.text.get(..offset).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        DefinitionError {
-            file: self.file.to_owned(),
-            line: before.matches('\n').count() + 1,
-            column: before[line_start..].chars().count() + 1,
-            problem: problem.into(),
-        }
+        Position { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
     }
 
     /// The whole text as a table.
@@ -176,6 +211,11 @@ impl<'a> Field<'a> {
     /// Where the value starts.
     pub fn start(&self) -> usize {
         self.value.span().start
+    }
+
+    /// Where the value starts: line and column, from 1.
+    pub fn position(&self) -> Position {
+        self.source.position(self.start())
     }
 
     /// A problem with this value.

@@ -1,12 +1,15 @@
 //! Two keys: what the definition asks for, and what the operator's word allows, become one policy.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Component, Path, PathBuf},
+};
 
 use super::{
-    definition::Definition,
+    definition::{DefinedProgram, Definition},
     limits::{LimitError, set_limit},
 };
-use crate::policy::{EnvError, LimitsError, Mount, Policy, validate_variable};
+use crate::policy::{EnvError, GuestPath, LimitsError, Mount, Overlap, Policy, overlap, validate_variable};
 
 /// Mounts of one agent, all together: each is a descriptor and a rule of the jail.
 const MOST_MOUNTS: usize = 256;
@@ -48,8 +51,11 @@ pub enum ResolveError {
     #[error(transparent)]
     Limits(#[from] LimitsError),
     /// A mount where the cell has its own.
-    #[error("accept a mount at {0}: the cell has its own there")]
+    #[error("accept a mount at {0}: the cell has its own there; choose another path, such as /project")]
     OwnPlace(String),
+    /// Mounts that contradict each other.
+    #[error(transparent)]
+    Overlap(#[from] Overlap),
     /// Too many mounts.
     #[error("accept {0} mounts: the most is 256")]
     Mounts(usize),
@@ -62,9 +68,23 @@ pub enum ResolveError {
 }
 
 /// Where the cell itself puts something: what is mounted there would hide it.
-const OWN_PLACES: [&str; 4] = ["/", "/home", "/shared", "/run"];
-/// Where it puts what belongs to the cell's talk.
-const OWN_RUN: &str = "/run/lazarus";
+const OWN_PLACES: [&str; 3] = ["/", "/home", "/run"];
+/// Trees of which all is the cell's: what the team shares, what belongs to the cell's talk, and what a kernel shows.
+const OWN_TREES: [&str; 5] = ["/shared", "/run/lazarus", "/proc", "/sys", "/dev"];
+/// Where a wasm guest sees its home: a mount below it would hide a part of that.
+const WASM_HOME: &str = "/home";
+
+/// Whether the cell has its own at a guest path. `wasm`: also a home at `/home`; that of a process agent is elsewhere.
+pub fn is_own_place(guest: &GuestPath, wasm: bool) -> bool {
+    let path = guest.as_path();
+    OWN_PLACES.contains(&guest.as_str()) || OWN_TREES.iter().any(|tree| path.starts_with(tree)) || (wasm && path.starts_with(WASM_HOME))
+}
+
+/// Whether a path may be asked for to be read: absolute, below `/`, without `..`, and not /run, where the cell has its own.
+pub(super) fn is_readable_path(path: &Path) -> bool {
+    let plain = |part: Component<'_>| matches!(part, Component::RootDir | Component::Normal(_));
+    path.is_absolute() && path.components().all(plain) && path != Path::new("/") && path != Path::new("/run")
+}
 
 /// Makes the policy of an agent. Nothing is in it that is neither in the definition, which the operator installed, nor in the
 /// options. Host paths stay as they are written: [`crate::home::check_mount_source`] has the last word on them.
@@ -83,36 +103,42 @@ pub fn resolve(definition: Option<&Definition>, options: &Options) -> Result<Pol
         limits: definition.limits.clone(),
         accept_degraded: false,
     });
+    let mut typed = BTreeSet::new();
     for (name, value) in &options.env {
         validate_variable(name, value, options.bare)?;
+        if !typed.insert(name) {
+            return Err(EnvError::Twice { name: name.clone() }.into());
+        }
         policy.env.insert(name.clone(), value.clone());
     }
     if policy.env.iter().map(|(name, value)| name.len() + value.len() + 2).sum::<usize>() > ENVIRONMENT_MOST_BYTES {
         return Err(ResolveError::EnvironmentTooLarge);
     }
     for path in &options.read {
-        if !path.is_absolute()
-            || path == Path::new("/")
-            || path == Path::new("/run")
-            || path.components().any(|part| part == std::path::Component::ParentDir)
-        {
+        if !is_readable_path(path) {
             return Err(ResolveError::Read(path.clone()));
         }
         if !policy.read.contains(path) {
             policy.read.push(path.clone());
         }
     }
-    for mount in &options.mounts {
-        policy.mounts.retain(|other| options.bare || other.guest != mount.guest);
-        policy.mounts.push(mount.clone());
+    if !options.bare {
+        // What is typed replaces what the definition has at the same place; of two that are typed, neither is meant.
+        policy.mounts.retain(|other| options.mounts.iter().all(|mount| mount.guest != other.guest));
     }
+    policy.mounts.extend(options.mounts.iter().cloned());
     if policy.mounts.len() > MOST_MOUNTS {
         return Err(ResolveError::Mounts(policy.mounts.len()));
     }
-    let own = |mount: &&Mount| OWN_PLACES.contains(&mount.guest.as_str()) || mount.guest.as_path().starts_with(OWN_RUN);
-    let taken = policy.mounts.iter().filter(|_| !options.bare).find(own);
-    if let Some(mount) = taken {
-        return Err(ResolveError::OwnPlace(mount.guest.to_string()));
+    let wasm = definition.is_some_and(|definition| matches!(definition.program, DefinedProgram::Component { .. }));
+    // In a bare run, a later mount is seen in place of an earlier one: nothing of the cell's is there, and the order says what is meant.
+    if !options.bare {
+        if let Some(mount) = policy.mounts.iter().find(|mount| is_own_place(&mount.guest, wasm)) {
+            return Err(ResolveError::OwnPlace(mount.guest.to_string()));
+        }
+        if let Some((_, overlap)) = overlap(&policy.mounts) {
+            return Err(overlap.into());
+        }
     }
     policy.client |= options.client;
     for (name, value) in &options.limits {
@@ -191,7 +217,13 @@ mod tests {
             change(&mut options);
             resolve(Some(&scribe), &options)
         };
-        let cases: [(&str, Result<Policy, ResolveError>); 10] = [
+        let cases: [(&str, Result<Policy, ResolveError>); 16] = [
+            ("accept variable A twice", with(|options| options.env = pairs(&[("A", "1"), ("A", "1")]))),
+            ("accept a second mount at /x", with(|options| options.mounts = mounts(&["/a:/x", "/b:/x"]))),
+            ("accept /a read-only beside /a read-write", with(|options| options.mounts = mounts(&["/a:/x", "/a:/y:rw"]))),
+            ("accept /project/x (rw) inside of /project (ro)", with(|options| options.mounts = mounts(&["/x:/project/x:rw"]))),
+            ("accept a mount at /shared/x", with(|options| options.mounts = mounts(&["/x:/shared/x"]))),
+            ("accept a mount at /dev/x", with(|options| options.mounts = mounts(&["/x:/dev/x"]))),
             ("accept variable HOME", with(|options| options.env = pairs(&[("HOME", "/root")]))),
             ("accept variable LD_PRELOAD", with(|options| options.env = pairs(&[("LD_PRELOAD", "x.so")]))),
             ("accept variable \"A=B\"", with(|options| options.env = pairs(&[("A=B", "")]))),

@@ -20,14 +20,15 @@ use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, RenameFlags};
 
 use super::{
-    DEFINITION_MOST_BYTES, DefinedProgram, Definition, DefinitionError, Digest,
+    DEFINITION_MOST_BYTES, DefinedProgram, Definition, DefinitionError, Digest, Problem,
     lock::{LOCK_MOST_BYTES, LOCK_VERSION, Lock, digest_file, digest_of},
+    terms::{Grants, Terms},
 };
 use crate::{
     cell::AgentName,
     home::{
-        Database, Removed, Root, SeedError, Seeded, ambient, create_private_file, lock_dir, make_dir, open_dir, open_file, read_file,
-        remove_tree, seed, sync_dir,
+        Database, Removed, Root, SeedError, Seeded, SourceError, ambient, check_mount_source, check_read_source, create_private_file,
+        digest_tree, lock_dir, make_dir, open_dir, open_file, read_file, remove_tree, seed, sync_dir,
     },
 };
 
@@ -89,13 +90,13 @@ pub enum AgentError {
     /// There is one of that name.
     #[error("add agent {0}: there is one already; replace it with --replace")]
     Exists(AgentName),
-    /// What was installed is not what is there.
-    #[error("use agent {agent}: its {what} changed since it was added; look at it, and add it again")]
-    Changed {
+    /// What is there is somebody else's.
+    #[error("use agent {agent}: its definition was changed where it lies, and says that it is {says}; add it again")]
+    Renamed {
         /// The agent.
         agent: AgentName,
-        /// What changed.
-        what: &'static str,
+        /// Whose the definition is.
+        says: AgentName,
     },
     /// Installed by another release.
     #[error("use agent {agent}: it was added by a release that writes version {version} of its record; this one reads {LOCK_VERSION}")]
@@ -130,12 +131,14 @@ pub struct Added {
     pub component: Option<(Digest, u64)>,
     /// What was copied of its template.
     pub template: Option<Seeded>,
+    /// What it replaced, if that was as it had been installed.
+    pub before: Option<Terms>,
 }
 
-/// A component that was compared with its record a moment ago.
+/// A component that was digested a moment ago.
 #[derive(Debug)]
 pub struct InstalledComponent {
-    /// The file, open at its start: what was compared is what is read.
+    /// The file, open at its start. Whoever compiles it digests it once more, and compares.
     pub file: File,
     /// Its path, for messages.
     pub path: PathBuf,
@@ -158,6 +161,10 @@ pub struct Installed {
     pub component: Option<InstalledComponent>,
     /// Its template.
     pub template: Option<Dir>,
+    /// What is there now, to be compared with what was approved.
+    pub terms: Terms,
+    /// Whether definition and component are as they were installed. Releases without approvals went by that.
+    pub as_locked: bool,
 }
 
 /// Installs a definition from a file that the operator named. Relative paths in it mean the file's directory.
@@ -170,6 +177,7 @@ pub fn add(root: &Root, file: &Path, replace: bool) -> Result<Added, AgentError>
     let text = ambient::read_named_file(file, DEFINITION_MOST_BYTES).map_err(read_error)?;
     let definition = Definition::parse(&file.display().to_string(), &text)?;
     let source = std::path::absolute(file).map_err(read_error)?;
+    look_at_sources(root, &definition, source.parent().unwrap_or(Path::new("/")))?;
     let name = definition.name.clone();
     let keep = |source: io::Error| AgentError::Keep { agent: name.clone(), source };
 
@@ -192,12 +200,31 @@ pub fn add(root: &Root, file: &Path, replace: bool) -> Result<Added, AgentError>
         }
     };
     added.replaced = exists;
+    // What cannot be read any more was as nobody knows what.
+    added.before =
+        if exists { load(root, &name).ok().flatten().filter(|before| before.as_locked).map(|before| before.terms) } else { None };
     let flags = if exists { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     rustix::fs::renameat_with(root.agents(), &fresh, root.agents(), name.as_str(), flags).map_err(|error| keep(error.into()))?;
     sync_dir(root.agents()).map_err(keep)?;
     // What was replaced now has the other name. If it cannot be removed, the next installation of that name says so.
     remove_tree(root.agents(), &fresh);
     Ok(added)
+}
+
+/// Looks at what the definition asks for of this machine. What is not there yet may be made later, and is looked at again by whoever uses it.
+fn look_at_sources(root: &Root, definition: &Definition, base: &Path) -> Result<(), DefinitionError> {
+    let places = &definition.places;
+    let refuse = |at, error: SourceError| places.refuse(at, Problem::Source(error.whole()));
+    for (index, mount) in definition.mounts.iter().enumerate() {
+        match check_mount_source(root, &base.join(&mount.host)) {
+            Ok(_) | Err(SourceError::Missing { .. }) => {}
+            Err(error) => return Err(refuse(places.mounts.get(index), error)),
+        }
+    }
+    for (index, path) in definition.read.iter().enumerate() {
+        check_read_source(root, path).map_err(|error| refuse(places.read.get(index), error))?;
+    }
+    Ok(())
 }
 
 fn clear(root: &Root, name: &str) -> io::Result<()> {
@@ -242,7 +269,7 @@ fn fill(dir: &Dir, path: &Path, definition: &Definition, text: &[u8], source: &P
         written.map_err(keep)?;
     }
     sync_dir(dir).map_err(keep)?;
-    Ok(Added { name: name.clone(), replaced: false, component, template })
+    Ok(Added { name: name.clone(), replaced: false, component, template, before: None })
 }
 
 fn copy_component(dir: &Dir, path: &Path) -> io::Result<(Digest, u64)> {
@@ -266,13 +293,12 @@ fn copy_template(dir: &Dir, path: &Path, agent: &AgentName, template: &Path) -> 
     seed(&from, &into, &database).map_err(|source| AgentError::Template { agent: agent.clone(), source })
 }
 
-/// Loads an installed definition; `None` if there is none of that name.
+/// Loads an installed definition, as it is there now; `None` if there is none of that name. Whether that was approved is the caller's to ask.
 ///
 /// # Errors
-/// It is not what was installed, or cannot be read.
+/// It cannot be read or understood, says that it is another agent's, or its component is not the one that it pins.
 pub fn load(root: &Root, name: &AgentName) -> Result<Option<Installed>, AgentError> {
     let keep = |source: io::Error| AgentError::Keep { agent: name.clone(), source };
-    let changed = |what| AgentError::Changed { agent: name.clone(), what };
     let dir = match open_dir(root.agents(), name.as_str()) {
         Ok(dir) => dir,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -281,34 +307,45 @@ pub fn load(root: &Root, name: &AgentName) -> Result<Option<Installed>, AgentErr
     let path = root.agents_path().join(name.as_str());
     let lock = read_lock(&dir, name)?;
     let text = read_file(&dir, DEFINITION, DEFINITION_MOST_BYTES).map_err(keep)?;
-    if digest_of(&text) != lock.definition {
-        return Err(changed("definition"));
-    }
+    let digest = digest_of(&text);
     let mut definition = Definition::parse(&path.join(DEFINITION).display().to_string(), &text)?;
-    if definition.name != *name || definition.mounts.len() != lock.mounts.len() {
-        return Err(changed("definition"));
+    if definition.name != *name {
+        return Err(AgentError::Renamed { agent: name.clone(), says: definition.name });
     }
-    for (mount, host) in definition.mounts.iter_mut().zip(lock.mounts) {
-        mount.host = host;
+    if digest == lock.definition && definition.mounts.len() == lock.mounts.len() {
+        for (mount, host) in definition.mounts.iter_mut().zip(lock.mounts) {
+            mount.host = host;
+        }
+    } else {
+        // Edited where it lies: relative paths still mean the directory that it came from.
+        let base = lock.source.parent().unwrap_or(Path::new("/"));
+        for mount in &mut definition.mounts {
+            mount.host = std::path::absolute(base.join(&mount.host)).map_err(keep)?;
+        }
     }
-    let component = match (&definition.program, lock.component) {
-        (DefinedProgram::Component { .. }, Some(sha256)) => {
+    let component = match &definition.program {
+        DefinedProgram::Component { sha256, .. } => {
             let mut file = open_file(&dir, COMPONENT).map_err(keep)?;
             let (found, bytes) = digest_file(&mut file, &mut io::sink(), COMPONENT_MOST_BYTES).map_err(keep)?;
-            if found != sha256 {
-                return Err(changed("component"));
+            if let Some(pinned) = sha256.filter(|pinned| *pinned != found) {
+                return Err(AgentError::Pin { agent: name.clone(), pinned, found });
             }
             file.rewind().map_err(keep)?;
-            Some(InstalledComponent { file, path: path.join(COMPONENT), sha256, bytes })
+            Some(InstalledComponent { file, path: path.join(COMPONENT), sha256: found, bytes })
         }
-        (DefinedProgram::Command { .. } | DefinedProgram::Keeper, None) => None,
-        (DefinedProgram::Component { .. }, None) | (DefinedProgram::Command { .. } | DefinedProgram::Keeper, Some(_)) => {
-            return Err(changed("definition"));
-        }
+        DefinedProgram::Command { .. } | DefinedProgram::Keeper => None,
     };
     let template = definition.template.as_ref().map(|_| open_dir(&dir, TEMPLATE)).transpose().map_err(keep)?;
-    let text = String::from_utf8(text).map_err(|_| changed("definition"))?;
-    Ok(Some(Installed { definition, text, source: lock.source, component, template }))
+    let template_sha256 = template.as_ref().map(digest_tree).transpose().map_err(keep)?.map(Digest::new);
+    let as_locked = digest == lock.definition && component.as_ref().map(|component| component.sha256) == lock.component;
+    let text = String::from_utf8(text).map_err(|error| keep(io::Error::other(error)))?;
+    let terms = Terms {
+        definition: digest,
+        component: component.as_ref().map(|component| component.sha256),
+        template: template_sha256,
+        grants: Grants::of(&definition),
+    };
+    Ok(Some(Installed { definition, text, source: lock.source, component, template, terms, as_locked }))
 }
 
 fn read_lock(dir: &Dir, name: &AgentName) -> Result<Lock, AgentError> {

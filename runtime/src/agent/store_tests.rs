@@ -108,30 +108,46 @@ fn a_pin_decides() {
 }
 
 #[test]
-fn what_changed_since_it_was_added_is_not_used() {
+fn what_changed_where_it_lies_shows() {
     let ground = ground();
     ground.add(SCRIBE, false).expect("added");
-    let refusal = || match load(&ground.root, &scribe()) {
-        Err(error) => error.to_string(),
-        Ok(_) => "loaded".to_owned(),
+    let now = || load(&ground.root, &scribe()).map(|found| found.expect("there"));
+    let before = now().expect("loaded");
+    assert!(before.as_locked);
+    let differs = |what: &str, widens: bool| {
+        let found = super::super::differences(&before.terms, &now().expect(what).terms);
+        assert!(found.iter().any(|difference| difference.line.starts_with(what) && difference.widens == widens), "{what}: {found:?}");
     };
     let (definition, component) = (ground.installed("scribe/agent.toml"), ground.installed("scribe/component.wasm"));
     fs::write(&component, "component two").expect("written");
-    assert_eq!(refusal(), "use agent scribe: its component changed since it was added; look at it, and add it again");
+    differs("component sha256", true);
+    assert!(!now().expect("loaded").as_locked);
     fs::remove_file(&component).expect("removed");
     symlink("/etc/passwd", &component).expect("linked");
-    assert_eq!(refusal(), "keep agent scribe");
+    assert_eq!(now().expect_err("a link").to_string(), "keep agent scribe");
     fs::remove_file(&component).expect("removed");
     fs::write(&component, "component one").expect("written");
-    assert_eq!(refusal(), "loaded");
-    fs::write(&definition, SCRIBE.replace("ro", "rw")).expect("written");
-    assert_eq!(refusal(), "use agent scribe: its definition changed since it was added; look at it, and add it again");
+    assert_eq!(now().expect("loaded").terms, before.terms);
+    fs::write(ground.installed("scribe/template/SOUL.md"), "another").expect("written");
+    differs("template sha256", true);
+    fs::write(ground.installed("scribe/template/SOUL.md"), "soul").expect("written");
+    fs::write(&definition, SCRIBE.replace("guest = \"/project\"", "guest = \"/project\", access = \"rw\"")).expect("written");
+    differs("definition sha256", false);
+    // Relative paths still mean the directory that it came from.
+    let project = ground.temp.path().join("src/project");
+    differs(&format!("mount {0} at /project (ro) → {0} at /project (rw)", project.display()), true);
+    fs::write(&definition, SCRIBE.replace("\"scribe\"", "\"other\"")).expect("written");
+    assert!(matches!(now(), Err(AgentError::Renamed { .. })));
     fs::write(&definition, SCRIBE).expect("written");
     let lock = fs::read_to_string(ground.installed("scribe/lock.json")).expect("read");
+    let tampered = lock.replace(&project.display().to_string(), "/etc");
+    assert_ne!(tampered, lock);
+    fs::write(ground.installed("scribe/lock.json"), tampered).expect("written");
+    differs("mount", true);
     fs::write(ground.installed("scribe/lock.json"), lock.replace("\"version\": 1", "\"version\": 2")).expect("written");
-    assert!(refusal().contains("writes version 2"), "{}", refusal());
+    assert!(now().expect_err("newer").to_string().contains("writes version 2"));
     fs::write(ground.installed("scribe/lock.json"), lock.replace("\"source\"", "\"sauce\"")).expect("written");
-    assert_eq!(refusal(), "keep agent scribe");
+    assert_eq!(now().expect_err("garbled").to_string(), "keep agent scribe");
 }
 
 #[test]

@@ -8,6 +8,7 @@ pub mod nursery;
 pub mod packets;
 pub mod process;
 pub mod protocol;
+pub mod reach;
 pub mod spawned;
 pub mod wasm;
 
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::cell::BackendKind;
 use crate::{
     cell::{AgentName, Role},
-    policy::Policy,
+    policy::{Access, Asked, Policy},
 };
 
 /// What an agent runs.
@@ -97,4 +98,21 @@ pub struct Launch {
     pub tick: Option<std::time::Duration>,
     /// Whether the cell lived before: an agent that lives by events is told so when it starts.
     pub again: bool,
+}
+
+impl Launch {
+    /// What decides which promises its report must cover. `speaks`, where a process agent takes part in its cell's talk.
+    pub fn asked(&self, speaks: bool) -> Asked<'_> {
+        let (backend, by_events) = match &self.program {
+            Program::Command { .. } => (BackendKind::Process, false),
+            Program::Compiled { form, .. } => (BackendKind::Wasm, *form == WasmForm::Agent),
+        };
+        let access = if self.role.writes_shared() { Access::Rw } else { Access::Ro };
+        let captured = match self.stdio {
+            Stdio::Captured => true,
+            Stdio::Inherited => false,
+        };
+        let shared = self.shared.as_ref().map(|_| access);
+        Asked { policy: &self.policy, backend, by_events, home: self.home.is_some(), shared, speaks, captured }
+    }
 }

@@ -17,6 +17,9 @@ use crate::{
 /// character in six bytes.
 pub const PACKET_MOST_BYTES: usize = 224 * 1024;
 
+/// Bytes of a piece of a report, so that it fits a packet with all around it.
+pub const REPORT_PIECE_BYTES: usize = PACKET_MOST_BYTES / 2;
+
 /// How the run of one agent ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "how")]
@@ -49,7 +52,7 @@ pub enum End {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "say")]
 pub enum FromChild {
-    /// What the jail and the engine really enforce for an agent. Sent before guest code runs.
+    /// What the jail and the engine really enforce for an agent. Sent before guest code runs, in as many pieces as it takes.
     Report {
         /// The agent.
         agent: AgentName,
@@ -114,6 +117,23 @@ pub enum FromChild {
         /// Bytes.
         bytes: u64,
     },
+}
+
+impl FromChild {
+    /// The agent that it is about.
+    pub const fn agent(&self) -> &AgentName {
+        match self {
+            Self::Report { agent, .. }
+            | Self::Ready { agent }
+            | Self::Refused { agent, .. }
+            | Self::Ended { agent, .. }
+            | Self::Call { agent, .. }
+            | Self::EventOver { agent, .. }
+            | Self::Idle { agent }
+            | Self::Limit { agent, .. }
+            | Self::Dropped { agent, .. } => agent,
+        }
+    }
 }
 
 /// Warden → child.

@@ -22,6 +22,18 @@ pub fn push_printable(line: &mut String, bytes: &[u8]) {
     }
 }
 
+/// Returns a text of several lines in which nothing controls a terminal: only the ends of lines (`\n`) and tabs stay what they are.
+pub fn printable_lines(text: &str) -> String {
+    let mut shown = String::new();
+    for (at, line) in text.split('\n').enumerate() {
+        if at > 0 {
+            shown.push('\n');
+        }
+        push_printable(&mut shown, line.as_bytes());
+    }
+    shown
+}
+
 fn is_reordering(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
@@ -55,6 +67,11 @@ mod tests {
         let mut line = String::new();
         push_printable(&mut line, b"a\x1b[2Jb\tc\xff\r\xe2\x80\xae d\xc2\x9b");
         assert_eq!(line, "a\\x1b[2Jb\tc\\xff\\x0d\\u{202e} d\\x9b");
+    }
+
+    #[test]
+    fn lines_stay_lines_and_nothing_else_acts() {
+        assert_eq!(printable_lines("a\r\n\n\x1b]0;x\x07\tb\u{2028}"), "a\\x0d\n\n\\x1b]0;x\\x07\tb\\u{2028}");
     }
 
     #[test]

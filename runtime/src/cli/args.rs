@@ -4,7 +4,7 @@ use std::{path::PathBuf, str::FromStr, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use super::cell::CellCommand;
+use super::{agent_args::AgentCommand, cell::CellCommand};
 use crate::{
     cell::{AgentName, BackendKind, Identity, OnExpire, ProjectName, Role, parse_team},
     mail::MessageId,
@@ -233,6 +233,21 @@ pub enum Command {
         /// An agent's name or a cell's id
         subject: String,
     },
+    /// Name the rule that allows or denies something to an agent
+    Why {
+        /// The cell
+        cell: String,
+        /// A path as the agent sees it (/project/notes.txt), a host (example.com:443), or a call (send, lazarus:cell/mailbox.send,
+        /// wasi:sockets/tcp, ptrace, close(2))
+        #[arg(value_name = "PATH|HOST|CALL")]
+        subject: String,
+        /// Which of its agents [default: the only one]
+        #[arg(long, value_name = "NAME", value_parser = plain::<AgentName>)]
+        agent: Option<AgentName>,
+        /// Answer in one sentence about writing to the path, rather than reading it
+        #[arg(long)]
+        write: bool,
+    },
     /// Join a cell as the member whom a token is for
     Join {
         /// The token that `lazarus invite` printed; `-` reads it from standard input
@@ -251,43 +266,6 @@ pub enum Command {
     Completions {
         /// The shell
         shell: clap_complete::Shell,
-    },
-}
-
-/// The commands of `lazarus agent`.
-#[derive(Debug, Subcommand)]
-pub enum AgentCommand {
-    /// Install an agent definition, with its component
-    Add {
-        /// The agent.toml
-        file: PathBuf,
-        /// Replace the installed definition of the same name
-        #[arg(long)]
-        replace: bool,
-    },
-    /// Make the crate of a new agent, ready to be built
-    New {
-        /// Its name
-        name: AgentName,
-        /// The directory to make [default: the agent's name]
-        directory: Option<PathBuf>,
-    },
-    /// Say what a WebAssembly program is, what it wants, and whether it runs here; runs nothing
-    Check {
-        /// The component or preview 1 module, binary or text
-        file: PathBuf,
-    },
-    /// List the installed definitions
-    List,
-    /// Show one definition
-    Show {
-        /// Its name
-        name: AgentName,
-    },
-    /// Remove a definition; cells that run it go on
-    Remove {
-        /// Its name
-        name: AgentName,
     },
 }
 

@@ -27,6 +27,8 @@ pub struct Failure {
     pub message: String,
     /// What to do, where there is something to do.
     pub hint: Option<String>,
+    /// What is not as it was approved, one line each; of that failure alone.
+    pub differences: Vec<String>,
 }
 
 /// The envelope of a failed command.
@@ -37,17 +39,25 @@ struct Envelope<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     hint: Option<&'a str>,
     exit_code: u8,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    differences: &'a [String],
 }
 
 impl Failure {
     /// A failure with a code and a message.
     pub fn new(code: u8, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None }
+        Self { code, message: message.into(), hint: None, differences: Vec::new() }
     }
 
     /// The JSON envelope, as one line.
     pub fn json(&self) -> String {
-        let envelope = Envelope { success: false, message: &self.message, hint: self.hint.as_deref(), exit_code: self.code };
+        let envelope = Envelope {
+            success: false,
+            message: &self.message,
+            hint: self.hint.as_deref(),
+            exit_code: self.code,
+            differences: &self.differences,
+        };
         serde_json::to_string(&envelope).unwrap_or_else(|_| r#"{"success":false}"#.to_owned())
     }
 }
@@ -60,7 +70,9 @@ impl From<Error> for Failure {
             Kind::NotFound => NOT_FOUND,
             Kind::Internal => INTERNAL,
         };
-        Self { code, message: chain(&error), hint: hint(&error) }
+        let (message, hint) = (chain(&error), hint(&error));
+        let differences = if let Error::NotApproved { differences, .. } = error { differences } else { Vec::new() };
+        Self { code, message, hint, differences }
     }
 }
 
@@ -83,6 +95,9 @@ fn hint(error: &Error) -> Option<String> {
     let text = match error {
         Error::CellNotFound(_) => "`lazarus status --all` lists every cell".to_owned(),
         Error::AgentNotFound(_) => "`lazarus agent list` lists the definitions; `lazarus agent add FILE` installs one".to_owned(),
+        Error::NotApproved { agent, .. } => {
+            format!("look at it (`lazarus agent show {agent}`), then `lazarus agent approve {agent}` approves it as it is now")
+        }
         Error::LivesByEvents => "`lazarus summon` it, and write to it with `lazarus send CELL TEXT --wait`".to_owned(),
         Error::Unfetched { cell, .. } => {
             format!("`lazarus artifacts {cell} get NAME` fetches one; `lazarus destroy {cell} --force` destroys them with the cell")

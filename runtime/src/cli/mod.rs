@@ -1,5 +1,6 @@
 //! The command line: parses, calls one use case, prints. Nothing is decided here.
 
+mod agent_args;
 mod args;
 mod cell;
 mod commands;
@@ -13,7 +14,8 @@ use std::{ffi::OsString, io::Write, os::fd::RawFd, path::PathBuf, process::ExitC
 use clap::{CommandFactory, FromArgMatches};
 
 use self::{
-    args::{AgentCommand, Cli, Command},
+    agent_args::AgentCommand,
+    args::{Cli, Command},
     failure::Failure,
     say::Say,
 };
@@ -34,6 +36,7 @@ pub fn main() -> ExitCode {
     // The hidden subcommands come first: they are started often, and by Lazarus alone.
     match args.get(1).and_then(|arg| arg.to_str()) {
         Some(warden::SUBCOMMAND) => warden::main_warden(),
+        Some(warden::REHEARSE_COMMAND) => warden::main_rehearse(),
         Some(process::SUBCOMMAND) => handed_over(&args, process::main_jail),
         Some(wasm::HOST_COMMAND) => handed_over(&args, wasm::main_host),
         Some(wasm::COMPILE_COMMAND) => wasm::main_compile(),

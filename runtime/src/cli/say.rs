@@ -63,6 +63,9 @@ impl Say {
             self.print(&failure.json());
         } else {
             eprintln!("{} {}", paint(ERROR, "error:", std::io::stderr().is_terminal() && self.colour_wanted()), failure.message);
+            for line in &failure.differences {
+                eprintln!("  {line}");
+            }
             if let Some(hint) = &failure.hint {
                 eprintln!("hint: {hint}");
             }

@@ -250,6 +250,13 @@ pub fn open_named_file(path: &Path, most: u64) -> io::Result<File> {
     Ok(file)
 }
 
+/// Whether there is anything at a path that the operator, or a definition of theirs, named. Opens nothing.
+///
+/// Called for a definition that is looked at (`agent check`).
+pub fn is_there(path: &Path) -> bool {
+    std::fs::symlink_metadata(path).is_ok()
+}
+
 /// Reads a regular file that the operator named, of at most `most` bytes.
 ///
 /// Called as [`open_named_file`] is.

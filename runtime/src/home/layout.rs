@@ -6,6 +6,7 @@
 //! ├── registry.reserve          room for a teardown on a full disk
 //! ├── agents/<name>/            installed definitions
 //! ├── cache/                    compiled components
+//! ├── rehearsals/<id>/          throwaway homes, while a rehearsal lasts
 //! └── cells/<cell id>/
 //!     ├── cell.json             the cell's own record
 //!     ├── home/                 the home of the only agent, or of a team:

@@ -7,11 +7,13 @@
 pub mod ambient;
 mod cell_dir;
 mod create;
+mod digest;
 mod handle;
 mod keep;
 mod layout;
 mod lease;
 mod measure;
+mod rehearsal;
 mod remove;
 mod seed;
 mod source;
@@ -20,6 +22,7 @@ mod test_ground;
 
 pub use cell_dir::{CellDir, Place};
 pub use create::{CreateError, furnish, variables};
+pub use digest::digest_tree;
 pub use handle::escape_name;
 pub(crate) use handle::{
     create_private_file, lock_dir, make_dir, open_dir, open_file, open_or_make_dir, read_file, replace_file, sync_dir,
@@ -28,6 +31,7 @@ pub use keep::{KeepError, forget_file, keep_file};
 pub use layout::{LayoutError, Root};
 pub use lease::{Held, Lease, LeaseError};
 pub use measure::{Measured, measure};
+pub use rehearsal::{Stage, clear_stale, stage_path};
 pub use remove::{Removed, remove_tree};
 pub use seed::{Database, SeedError, Seeded, seed};
 pub use source::{SourceError, check_mount_source, check_read_source};

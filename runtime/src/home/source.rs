@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use rustix::fs::FileType;
@@ -36,12 +36,50 @@ pub enum SourceError {
     /// Processes: their memory, environment and descriptors, the granting host's own included.
     #[error("grant {0}: it leads to the memory and the environment of processes")]
     Proc(PathBuf),
+    /// A kernel's own view of the machine, or its devices.
+    #[error(
+        "grant {0}: it leads to the machine's devices, or to what its kernel shows and can be told; name what the agent needs of its own"
+    )]
+    System(PathBuf),
+    /// A way with `..` in it: where it leads depends on what lies on the way.
+    #[error("grant {path}: it has '..' in it; name where it leads: {leads}")]
+    Parent {
+        /// The path.
+        path: PathBuf,
+        /// Where it leads now.
+        leads: PathBuf,
+    },
+    /// A link, or a way through one: whoever can change the link decides what is granted.
+    #[error("grant {path}: it is a link, or leads through one, and could lead elsewhere tomorrow; name where it leads: {leads}")]
+    Link {
+        /// The path.
+        path: PathBuf,
+        /// Where it leads now.
+        leads: PathBuf,
+    },
     /// A socket, FIFO or device: a way to talk to something outside, not a file.
     #[error("grant {0}: it is neither a directory nor a regular file")]
     Kind(PathBuf),
 }
 
-/// Checks a path that is to be mounted into a cell. Returns its canonical form.
+impl SourceError {
+    /// The error with its cause, for those who have one line.
+    pub fn whole(&self) -> String {
+        match self {
+            Self::Missing { source, .. } => format!("{self}: {source}"),
+            Self::WholeMachine
+            | Self::LazarusRoot(_)
+            | Self::Hermes(_)
+            | Self::Proc(_)
+            | Self::System(_)
+            | Self::Parent { .. }
+            | Self::Link { .. }
+            | Self::Kind(_) => self.to_string(),
+        }
+    }
+}
+
+/// Checks a path that is to be mounted into a cell. Returns its canonical form, which is the path itself, made absolute: no link is on its way.
 ///
 /// `/` is never granted, not even to a bare run: it holds `/proc`, and with that the memory of the very process that runs a guest.
 ///
@@ -53,6 +91,8 @@ pub fn check_mount_source(root: &Root, path: &Path) -> Result<PathBuf, SourceErr
 
 /// Checks a path that a process agent is to read and execute from. Returns whether it exists on this machine; it is granted
 /// as it was written, since programs name it like that.
+///
+/// Links are followed: `/bin` is one on most machines. What they lead to is looked at.
 ///
 /// The code of a Hermes that is installed inside `~/.hermes` may be read; `~/.hermes` itself may not.
 ///
@@ -82,6 +122,11 @@ fn check(root: &Path, hermes: Option<&Path>, path: &Path, wanted: Use) -> Result
         return Err(SourceError::Proc(given()));
     }
     let devices_too = matches!(wanted, Use::Read);
+    let is_device = devices_too && matches!(kind, FileType::CharacterDevice);
+    let system = is_within(&found, Path::new("/sys")) || is_within(&found, Path::new("/dev"));
+    if system && !is_device && matches!(kind, FileType::Directory | FileType::RegularFile) {
+        return Err(SourceError::System(given()));
+    }
     match kind {
         FileType::Directory | FileType::RegularFile => {}
         // Programs read /dev/null and /dev/urandom.
@@ -101,7 +146,24 @@ fn check(root: &Path, hermes: Option<&Path>, path: &Path, wanted: Use) -> Result
             return Err(SourceError::Hermes(given()));
         }
     }
+    match wanted {
+        Use::Mount => direct(path, &found)?,
+        Use::Read => {}
+    }
     Ok(found)
+}
+
+/// Refuses a way that is not the straight one.
+fn direct(path: &Path, found: &Path) -> Result<(), SourceError> {
+    let (path, leads) = (path.to_owned(), found.to_owned());
+    if path.components().any(|part| part == Component::ParentDir) {
+        return Err(SourceError::Parent { path, leads });
+    }
+    match std::path::absolute(&path) {
+        Ok(absolute) if absolute.components().eq(found.components()) => Ok(()),
+        Ok(_) => Err(SourceError::Link { path, leads }),
+        Err(source) => Err(SourceError::Missing { path, source }),
+    }
 }
 
 #[cfg(test)]
@@ -128,7 +190,19 @@ mod tests {
             assert_eq!(mount(&at(name)).expect(name), at(name).canonicalize().expect("canonical"));
             assert!(read(&at(name)).is_ok());
         }
-        assert!(mount(&at("other/../home/project")).is_ok_and(|path| path.ends_with("home/project")));
+        let leads = at("home/project");
+        assert!(matches!(mount(&at("other/../home/project")), Err(SourceError::Parent { leads: found, .. }) if found == leads));
+        assert!(mount(&at("./other/./file")).is_ok());
+        symlink(&leads, at("straight")).expect("linked");
+        fs::create_dir(leads.join("below")).expect("made");
+        for name in ["straight", "straight/below"] {
+            assert!(matches!(mount(&at(name)), Err(SourceError::Link { leads: found, .. }) if found.starts_with(&leads)), "{name}");
+            assert!(read(&at(name)).is_ok(), "links to read are followed, and looked at: {name}");
+        }
+        for name in ["/sys", "/sys/kernel", "/dev", "/dev/shm"] {
+            assert!(matches!(mount(Path::new(name)), Err(SourceError::System(_))), "{name}");
+            assert!(matches!(read(Path::new(name)), Err(SourceError::System(_))), "{name}");
+        }
         for name in ["data", "data/root", "data/root/cells", "other/link"] {
             assert!(matches!(mount(&at(name)), Err(SourceError::LazarusRoot(_))), "{name}");
             assert!(matches!(read(&at(name)), Err(SourceError::LazarusRoot(_))), "{name}");

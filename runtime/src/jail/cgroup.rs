@@ -70,6 +70,11 @@ fn prefix(cell: &CellId) -> String {
     format!("lazarus.{cell}.")
 }
 
+/// The name of an agent's groups.
+pub fn name(cell: &CellId, agent: &AgentName) -> String {
+    format!("{}{agent}", prefix(cell))
+}
+
 impl Cgroup {
     /// Makes the groups of an agent and sets their limits.
     ///
@@ -78,7 +83,7 @@ impl Cgroup {
     pub fn create(cell: &CellId, agent: &AgentName, limits: &Limits) -> Result<Self, CgroupUnavailable> {
         let mut group = Self { directories: Vec::new(), memory: false, processes: false };
         for parent in parents() {
-            let path = parent.path.join(format!("{}{agent}", prefix(cell)));
+            let path = parent.path.join(name(cell, agent));
             let fail = |source| CgroupUnavailable::Make { path: path.clone(), source };
             match fs::create_dir(&path) {
                 Ok(()) => {}

@@ -158,3 +158,38 @@ fn describe(abi: ABI, profile: Profile, own_processes: bool, report: &mut Report
         report.none(Enforcer::Landlock, Wall::Processes, signals, because);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Extent;
+
+    fn described(abi: ABI, profile: Profile, own_processes: bool) -> Report {
+        let mut report = Report::new();
+        describe(abi, profile, own_processes, &mut report);
+        report
+    }
+
+    #[test]
+    fn signals_that_nobody_scopes_are_not_held() {
+        let report = described(ABI::V5, Profile::Process, false);
+        let of_signals = |report: &Report| {
+            let found = report.entries().iter().find(|entry| entry.subject == Wall::Processes.into());
+            found.map(|entry| (entry.enforcer, matches!(entry.extent, Extent::None { .. })))
+        };
+        assert_eq!(of_signals(&report), Some((Enforcer::Landlock, true)));
+        assert!(report.refusal().is_some_and(|why| why.contains("signals no process")), "{report:?}");
+        // The twins: a pid namespace, or a newer kernel.
+        assert_eq!(of_signals(&described(ABI::V5, Profile::Process, true)), Some((Enforcer::Namespace, false)));
+        assert_eq!(of_signals(&described(ABI::V6, Profile::Process, false)), Some((Enforcer::Landlock, false)));
+        assert_eq!(described(ABI::V6, Profile::Process, false).refusal(), None);
+    }
+
+    #[test]
+    fn old_kernels_hold_files_in_part() {
+        let partial = |abi: ABI| {
+            described(abi, Profile::WasmHost, false).entries().iter().any(|entry| matches!(entry.extent, Extent::Partial { .. }))
+        };
+        assert!(partial(ABI::V2) && !partial(ABI::V3));
+    }
+}

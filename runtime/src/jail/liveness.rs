@@ -34,9 +34,12 @@ pub enum Liveness {
 }
 
 /// What `/proc/<pid>/stat` says about a process.
-struct Stat {
-    state: u8,
-    start_ticks: u64,
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// The letter of its state: proc_pid_stat(5).
+    pub state: u8,
+    /// When it was started, in clock ticks since the machine was.
+    pub start_ticks: u64,
 }
 
 /// A handle on one process, which stays its handle when the number is reused.
@@ -62,7 +65,8 @@ fn stat(pid: u32) -> io::Result<Option<Stat>> {
     parse_stat(&text).map(Some).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "a process status that cannot be read"))
 }
 
-fn parse_stat(text: &[u8]) -> Option<Stat> {
+/// Reads `/proc/<pid>/stat` (proc_pid_stat(5)); `None` where it is none.
+pub fn parse_stat(text: &[u8]) -> Option<Stat> {
     // The name is the process's own choice, and may hold anything, also ")": what follows the last one is the kernel's word.
     let end = text.iter().rposition(|byte| *byte == b')')?;
     let rest = std::str::from_utf8(text.get(end + 1..)?).ok()?;

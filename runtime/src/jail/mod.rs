@@ -20,12 +20,15 @@ pub mod liveness;
 mod mountpoint;
 pub mod namespaces;
 mod newroot;
+pub mod observe;
 mod rlimits;
 mod rules;
 mod seccomp;
 
+pub use capabilities::GAINS_NO_CAPABILITY;
 pub use error::{JailError, SeccompError};
 pub use landlock::shield;
-pub use newroot::{Bind, BindKind, Link, NewRoot};
+pub use newroot::{Bind, BindKind, Link, NewRoot, SCRATCH};
+pub use rlimits::NO_CORE_DUMP;
 pub use rules::{FileRule, Jail, JailLimits, Profile, Reach};
-pub use seccomp::{hold_connects, refuse_connects};
+pub use seccomp::{SyscallRuling, Verdict, hold_connects, refuse_connects, ruling};

@@ -24,6 +24,8 @@ use crate::{
 const STAGE: &str = "/tmp";
 /// Bytes of the new root itself: mount points, links and a few lines of text.
 const ROOT_MOST_BYTES: &str = "4m";
+/// Empty, private directories in memory, for the agent to write to.
+pub const SCRATCH: [&str; 2] = ["/tmp", "/dev/shm"];
 /// Bytes of `/tmp` and of `/dev/shm`, each: they are memory, which on machines without control groups nothing else counts.
 const SCRATCH_MOST_BYTES: &str = "64m";
 
@@ -98,7 +100,7 @@ impl NewRoot {
         self.binds.sort_by_key(|bind| bind.target.components().count());
         let mut rules = Vec::new();
         // First, since a home or a mount may lie below them.
-        for path in ["/tmp", "/dev/shm"] {
+        for path in SCRATCH {
             rules.push(scratch(&root, Path::new(path), report)?);
         }
         for bind in self.binds {

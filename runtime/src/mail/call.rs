@@ -85,24 +85,81 @@ pub enum Call {
     },
 }
 
+/// Declares a closed enum of calls by their names.
+macro_rules! call_kinds {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal,)+) => {
+        /// Which call it is, without what it says.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum CallKind {
+            $($(#[$doc])* $kind,)+
+        }
+
+        impl CallKind {
+            /// Every one.
+            pub const ALL: &'static [Self] = &[$(Self::$kind,)+];
+
+            /// The call as it is named in the line protocol, in refusals and in the audit.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)+
+                }
+            }
+        }
+    };
+}
+
+call_kinds! {
+    /// [`Call::Me`].
+    Me = "me",
+    /// [`Call::Members`].
+    Members = "members",
+    /// [`Call::Send`].
+    Send = "send",
+    /// [`Call::Reply`].
+    Reply = "reply",
+    /// [`Call::Receive`].
+    Receive = "receive",
+    /// [`Call::Acknowledge`].
+    Acknowledge = "acknowledge",
+    /// [`Call::Fail`].
+    Fail = "fail",
+    /// [`Call::History`].
+    History = "history",
+    /// [`Call::Invite`].
+    Invite = "invite",
+    /// [`Call::Close`].
+    Close = "close",
+    /// [`Call::Audit`].
+    Audit = "audit",
+    /// [`Call::Beat`].
+    Beat = "beat",
+    /// [`Call::Declare`].
+    Declare = "declare",
+}
+
 impl Call {
+    /// Which call it is.
+    pub const fn kind(&self) -> CallKind {
+        match self {
+            Self::Me => CallKind::Me,
+            Self::Members => CallKind::Members,
+            Self::Send { .. } => CallKind::Send,
+            Self::Reply { .. } => CallKind::Reply,
+            Self::Receive { .. } => CallKind::Receive,
+            Self::Acknowledge { .. } => CallKind::Acknowledge,
+            Self::Fail { .. } => CallKind::Fail,
+            Self::History { .. } => CallKind::History,
+            Self::Invite { .. } => CallKind::Invite,
+            Self::Close => CallKind::Close,
+            Self::Audit { .. } => CallKind::Audit,
+            Self::Beat => CallKind::Beat,
+            Self::Declare { .. } => CallKind::Declare,
+        }
+    }
+
     /// The call as it is named in refusals and in the audit.
     pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Me => "me",
-            Self::Members => "members",
-            Self::Send { .. } => "send",
-            Self::Reply { .. } => "reply",
-            Self::Receive { .. } => "receive",
-            Self::Acknowledge { .. } => "acknowledge",
-            Self::Fail { .. } => "fail",
-            Self::History { .. } => "history",
-            Self::Invite { .. } => "invite",
-            Self::Close => "close",
-            Self::Audit { .. } => "audit",
-            Self::Beat => "beat",
-            Self::Declare { .. } => "declare",
-        }
+        self.kind().as_str()
     }
 }
 

@@ -10,8 +10,8 @@ mod message;
 mod rights;
 mod token;
 
-pub use call::{Artifact, Call, Facts, Gift, HISTORY_MOST, Other, Reason, Refusal};
+pub use call::{Artifact, Call, CallKind, Facts, Gift, HISTORY_MOST, Other, Reason, Refusal};
 pub use line::{AnswerLine, CallLine, Greeting, Hello, LINE_MOST_BYTES, Mark, Outcome, PENDING_MOST, Welcome, line_of, parse_call};
 pub use message::{Draft, Message, MessageId, MessageIdError, TEXT_MOST_BYTES, Text, TextError};
-pub use rights::{may_answer, may_read_all, may_send};
+pub use rights::{by_events, may, may_answer, may_read_all, may_send};
 pub use token::{Secret, Token, TokenError};

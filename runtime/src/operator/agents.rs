@@ -4,9 +4,9 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Error, Operator, Wish};
+use super::{Error, Operator, Wish, approval::Approval};
 use crate::{
-    agent::{self, DefinedProgram, Installed},
+    agent::{self, DefinedProgram, Installed, Terms},
     audit::Action,
     cell::{AgentName, BackendKind},
     policy::Policy,
@@ -23,6 +23,31 @@ pub struct AgentListed {
     pub program: String,
     /// Why it cannot be used, where it cannot.
     pub trouble: Option<String>,
+    /// Whether it is approved as it is now.
+    pub approved: bool,
+    /// What is not as it was approved, one line each.
+    pub differences: Vec<String>,
+}
+
+/// A definition that was installed.
+#[derive(Debug, Clone, Serialize)]
+pub struct AgentAdded {
+    /// Its name.
+    pub agent: AgentName,
+    /// Its backend.
+    pub backend: String,
+    /// The digest of its component.
+    pub sha256: Option<String>,
+    /// The digest of its text.
+    pub definition_sha256: String,
+    /// Whether it is approved.
+    pub approved: bool,
+    /// What it asks for, one line each: granted, where it is approved.
+    pub asks: Vec<String>,
+    /// What is not as it was approved before, one line each; of an approved one, none.
+    pub differences: Vec<String>,
+    /// What was done, as a sentence.
+    pub message: String,
 }
 
 /// One definition.
@@ -40,20 +65,29 @@ pub struct AgentShown {
     pub source: String,
     /// What it would be granted.
     pub policy: Policy,
+    /// The digest of its text.
+    pub definition_sha256: String,
+    /// The digest of its template.
+    pub template_sha256: Option<String>,
+    /// Whether it is approved as it is now.
+    pub approved: bool,
+    /// What is not as it was approved, one line each.
+    pub differences: Vec<String>,
 }
 
 impl Operator {
-    /// Installs a definition.
+    /// Installs a definition, and approves it, unless it replaces one and asks for more than that.
     ///
     /// # Errors
     /// A definition that cannot be accepted, with file, line and suggestion; a name that is taken.
-    pub fn agent_add(&mut self, file: &Path, replace: bool) -> Result<AgentListed, Error> {
+    pub fn agent_add(&mut self, file: &Path, replace: bool) -> Result<AgentAdded, Error> {
         match agent::add(&self.root, file, replace) {
             Ok(added) => {
                 let digest = added.component.map_or_else(String::new, |(digest, _)| format!(", component {digest}"));
                 self.note_done(Action::AgentAdd, &format!("{}{digest}", added.name))?;
                 let installed = agent::load(&self.root, &added.name)?.ok_or_else(|| Error::AgentNotFound(added.name.clone()))?;
-                Ok(listed(&installed))
+                let approval = self.approve_added(&installed, added.replaced, added.before.as_ref())?;
+                Ok(added_as(&installed, added.replaced, &approval))
             }
             Err(error) => {
                 self.note_refused_of_none(Action::AgentAdd, &error.to_string())?;
@@ -69,11 +103,18 @@ impl Operator {
     pub fn agent_list(&mut self) -> Result<Vec<AgentListed>, Error> {
         let names = agent::list(&self.root)?;
         let line = |name: AgentName| match agent::load(&self.root, &name) {
-            Ok(Some(installed)) => Some(listed(&installed)),
-            Ok(None) => None,
-            Err(error) => Some(AgentListed { name, backend: "?".into(), program: String::new(), trouble: Some(error.to_string()) }),
+            Ok(Some(installed)) => self.approval_of(&installed).map(|approval| Some(listed(&installed, &approval))),
+            Ok(None) => Ok(None),
+            Err(error) => Ok(Some(AgentListed {
+                name,
+                backend: "?".into(),
+                program: String::new(),
+                trouble: Some(error.to_string()),
+                approved: false,
+                differences: Vec::new(),
+            })),
         };
-        Ok(names.into_iter().filter_map(line).collect())
+        names.into_iter().filter_map(|name| line(name).transpose()).collect()
     }
 
     /// One definition.
@@ -85,8 +126,20 @@ impl Operator {
         let backend = backend(&installed);
         let policy = self.policy(Some(&installed), &Wish::default())?;
         let program = program(&installed);
-        let sha256 = installed.component.map(|component| component.sha256.to_string());
-        Ok(AgentShown { name: name.clone(), backend, program, sha256, source: installed.source.to_string_lossy().into_owned(), policy })
+        let approval = self.approval_of(&installed)?;
+        let Terms { definition, component, template, grants: _ } = &installed.terms;
+        Ok(AgentShown {
+            name: name.clone(),
+            backend,
+            program,
+            sha256: component.map(|digest| digest.to_string()),
+            source: installed.source.to_string_lossy().into_owned(),
+            policy,
+            definition_sha256: definition.to_string(),
+            template_sha256: template.map(|digest| digest.to_string()),
+            approved: approval.holds(),
+            differences: approval.lines(&installed.terms),
+        })
     }
 
     /// Removes a definition. Cells that run it go on.
@@ -101,16 +154,34 @@ impl Operator {
         if let Some(first) = removed.remained.first() {
             return Err(Error::AgentRemains { agent: name.clone(), what: first.clone() });
         }
-        self.note_done(Action::AgentRemove, name.as_str())
+        Ok(self.registry.forget_approval(name, &self.actor.to_string())?)
     }
 }
 
-fn listed(installed: &Installed) -> AgentListed {
+fn added_as(installed: &Installed, replaced: bool, approval: &Approval) -> AgentAdded {
+    let (name, backend) = (&installed.definition.name, backend(installed));
+    let done = if replaced { "Replaced" } else { "Added" };
+    let stands = if approval.holds() { "approved" } else { "NOT approved: it is not what was approved before" };
+    AgentAdded {
+        agent: name.clone(),
+        backend: backend.to_string(),
+        sha256: installed.terms.component.map(|digest| digest.to_string()),
+        definition_sha256: installed.terms.definition.to_string(),
+        approved: approval.holds(),
+        asks: agent::all_of(&installed.terms),
+        differences: approval.lines(&installed.terms),
+        message: format!("{done} agent {name} ({backend}), {stands}"),
+    }
+}
+
+fn listed(installed: &Installed, approval: &Approval) -> AgentListed {
     AgentListed {
         name: installed.definition.name.clone(),
         backend: backend(installed).to_string(),
         program: program(installed),
         trouble: None,
+        approved: approval.holds(),
+        differences: approval.lines(&installed.terms),
     }
 }
 

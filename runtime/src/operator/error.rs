@@ -34,6 +34,22 @@ pub enum Error {
     /// No such agent definition.
     #[error("Agent {0} not found")]
     AgentNotFound(AgentName),
+    /// A definition that is not as it was approved.
+    #[error(
+        "agent {agent} is not approved: {}",
+        if *ever { "it is not what was approved" } else { "nobody approved what it asks for" }
+    )]
+    NotApproved {
+        /// The agent.
+        agent: AgentName,
+        /// Whether anything of that name is approved.
+        ever: bool,
+        /// What is different, one line each; everything, where nothing is approved.
+        differences: Vec<String>,
+    },
+    /// A question that makes no sense, or about something of which nothing is kept.
+    #[error("could not say why: {0}")]
+    NoAnswer(String),
     /// No such agent in the cell.
     #[error("Cell {cell} has no agent {agent}")]
     NoSuchAgent {
@@ -418,7 +434,9 @@ impl Error {
                 | RegistryError::NotMember { .. }
                 | RegistryError::NoArtifact { .. },
             ) => Kind::NotFound,
-            Self::NotAcceptingInvites { .. }
+            Self::NotApproved { .. }
+            | Self::NoAnswer(_)
+            | Self::NotAcceptingInvites { .. }
             | Self::AlreadyMember { .. }
             | Self::NotAllowed { .. }
             | Self::NotMember { .. }
@@ -446,7 +464,7 @@ impl Error {
             | Self::Compile { .. }
             | Self::Source(_)
             | Self::Agent(_)
-            | Self::Resolve(ResolveError::EnvironmentTooLarge | ResolveError::OwnPlace(_) | ResolveError::Mounts(_))
+            | Self::Resolve(ResolveError::EnvironmentTooLarge | ResolveError::OwnPlace(_) | ResolveError::Overlap(_) | ResolveError::Mounts(_))
             | Self::Root(_) => Kind::Refused,
             Self::Contradiction(_)
             | Self::SeveralMembers { .. }

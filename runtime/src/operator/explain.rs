@@ -1,13 +1,30 @@
-//! Explaining: what an agent would be granted, or what a cell was granted and who enforces it.
+//! Explaining: what an agent would be granted and this machine would enforce, or what a cell was granted, who enforces it, and whether its
+//! processes are as their jails reported.
+
+mod live;
+mod rehearse;
 
 use serde::Serialize;
 
 use super::{Error, Operator, Wish};
 use crate::{
     backend::{Program, WasmForm},
-    cell::{AgentName, BackendKind, CellId},
-    policy::{Applied, Entry, Limits, Policy, format_duration},
+    cell::{AgentName, BackendKind, CellId, Run},
+    jail::observe::{Agrees, Check},
+    policy::{Applied, Entry, Limits, Plain, Policy, Report, Subject, format_duration, plain},
 };
+
+/// What is said of every comparison with `/proc`.
+const NO_TRACE: &str = "Landlock leaves no trace in /proc: what it holds is known by the report alone";
+
+/// A promise that a rehearsal could not try.
+#[derive(Debug, Clone, Serialize)]
+pub struct NotRehearsed {
+    /// What it is about.
+    pub subject: Subject,
+    /// Why not.
+    pub because: String,
+}
 
 /// What is known of one agent.
 #[derive(Debug, Clone, Serialize)]
@@ -20,8 +37,23 @@ pub struct AgentExplained {
     pub by_events: bool,
     /// What it is granted: before summoning, from its definition.
     pub policy: Option<Policy>,
-    /// What enforces it: of a cell, as its jail and its engine reported when they applied it.
+    /// What enforces it, as its jail and its engine reported when they applied it: of a cell, to its processes; before, in a rehearsal.
     pub enforcement: Vec<Entry>,
+    /// Before summoning: what the rehearsal was no rehearsal of.
+    pub not_rehearsed: Vec<NotRehearsed>,
+    /// Before summoning: why this machine would refuse to run it, unless that is accepted.
+    pub refused: Option<String>,
+}
+
+/// How many comparisons came out how.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Compared {
+    /// As reported.
+    pub agree: usize,
+    /// Otherwise than reported.
+    pub disagree: usize,
+    /// Not known.
+    pub unknown: usize,
 }
 
 /// An explanation.
@@ -33,8 +65,24 @@ pub struct Explained {
     pub backend: BackendKind,
     /// Its agents.
     pub agents: Vec<AgentExplained>,
+    /// Of a living cell: its processes, compared with what was reported.
+    pub checks: Vec<Check>,
+    /// How many comparisons came out how; of a living cell.
+    pub compared: Option<Compared>,
+    /// What no comparison can show.
+    pub not_compared: Vec<String>,
+    /// In plain words.
+    #[serde(flatten)]
+    pub plain: Plain,
     /// What that means, as a sentence.
     pub message: String,
+}
+
+impl Explained {
+    /// Whether a process is otherwise than its jail reported.
+    pub fn disagrees(&self) -> bool {
+        self.compared.is_some_and(|compared| compared.disagree > 0)
+    }
 }
 
 impl Operator {
@@ -49,42 +97,103 @@ impl Operator {
         let agent: AgentName = subject.parse()?;
         let installed = crate::agent::load(&self.root, &agent)?.ok_or_else(|| Error::AgentNotFound(agent.clone()))?;
         let planned = self.plan(std::slice::from_ref(&installed.definition.name), &Wish::default())?;
-        let agents = planned.shown().map(|(agent, program, policy)| AgentExplained {
-            agent: agent.clone(),
-            by_events: matches!(program, Program::Compiled { form: WasmForm::Agent, .. }),
-            program: Some(program.phrase()),
-            policy: Some(policy.clone()),
-            enforcement: Vec::new(),
-        });
+        let backend = planned.backend;
+        let mut agents: Vec<AgentExplained> = planned
+            .shown()
+            .map(|(agent, program, policy)| AgentExplained {
+                agent: agent.clone(),
+                by_events: matches!(program, Program::Compiled { form: WasmForm::Agent, .. }),
+                program: Some(program.phrase()),
+                policy: Some(policy.clone()),
+                enforcement: Vec::new(),
+                not_rehearsed: Vec::new(),
+                refused: None,
+            })
+            .collect();
+        let reports = self.rehearse(planned, &mut agents)?;
+        let refuses = agents.iter().any(|agent| agent.refused.is_some());
+        let would = if refuses { "would refuse to run it" } else { "would enforce" };
         Ok(Explained {
             cell_id: None,
-            backend: planned.backend,
-            agents: agents.collect(),
-            message: format!("What {agent} would be granted; what enforces it is known once it is summoned: explain the cell"),
+            backend,
+            agents,
+            checks: Vec::new(),
+            compared: None,
+            not_compared: Vec::new(),
+            plain: plain(backend, &reports.iter().collect::<Vec<_>>()),
+            message: format!(
+                "What {agent} would be granted, and what this machine {would}: rehearsed over a throwaway home, without its code"
+            ),
         })
     }
 
     fn explain_cell(&mut self, cell: &str) -> Result<Explained, Error> {
         let record = self.swept_cell(cell)?;
         let id = record.proposal.cell_id.clone();
-        let runs = self.registry.runs(&id)?;
-        let agents = runs.into_iter().map(|run| {
-            let applied = serde_json::from_value::<Applied>(run.report).ok();
-            AgentExplained {
-                agent: run.agent,
-                by_events: applied.as_ref().is_some_and(|applied| applied.by_events),
-                program: applied.as_ref().map(|applied| applied.program.clone()),
-                enforcement: applied.as_ref().map(|applied| applied.enforcement.entries().to_vec()).unwrap_or_default(),
-                policy: applied.map(|applied| applied.policy),
+        let runs = last_lives(self.registry.runs(&id)?);
+        let checks = self.compare(&record, &runs);
+        let compared = checks.as_ref().map(|checks| count(checks));
+        let reports: Vec<&Report> = runs.iter().filter_map(|life| Some(&life.applied.as_ref()?.enforcement)).collect();
+        let plain = plain(record.proposal.backend, &reports);
+        let outcome = match compared {
+            None => "; nothing of it lives, so that nothing was compared".to_owned(),
+            Some(Compared { agree, disagree: 0, unknown: 0 }) => format!("; its processes agree with that, in {agree} comparisons"),
+            Some(Compared { agree, disagree: 0, unknown }) => {
+                format!("; its processes agree with that in {agree} comparisons, and {unknown} could not be made")
             }
-        });
+            Some(Compared { disagree, .. }) => format!("; its processes do NOT agree with that, in {disagree} comparisons"),
+        };
+        let not_compared = checks.is_some().then(|| NO_TRACE.to_owned()).into_iter().collect();
+        let agents = runs.iter().map(explained).collect();
         Ok(Explained {
             backend: record.proposal.backend,
-            agents: agents.collect(),
-            message: format!("What enforces the policy of {id}, as reported when it was applied"),
+            agents,
+            checks: checks.unwrap_or_default(),
+            compared,
+            not_compared,
+            plain,
+            message: format!("What enforces the policy of {id}, as reported when it was applied{outcome}"),
             cell_id: Some(id),
         })
     }
+}
+
+/// The last life of an agent, and what is known of it.
+struct Life {
+    run: Run,
+    applied: Option<Applied>,
+}
+
+/// Of every agent its last life, in the order in which they came.
+fn last_lives(runs: Vec<Run>) -> Vec<Life> {
+    let mut lives: Vec<Life> = Vec::new();
+    for run in runs {
+        let applied = serde_json::from_value::<Applied>(run.report.clone()).ok();
+        let life = Life { run, applied };
+        match lives.iter_mut().find(|before| before.run.agent == life.run.agent) {
+            Some(before) => *before = life,
+            None => lives.push(life),
+        }
+    }
+    lives
+}
+
+fn explained(life: &Life) -> AgentExplained {
+    let applied = life.applied.as_ref();
+    AgentExplained {
+        agent: life.run.agent.clone(),
+        by_events: applied.is_some_and(|applied| applied.by_events),
+        program: applied.map(|applied| applied.program.clone()),
+        enforcement: applied.map(|applied| applied.enforcement.entries().to_vec()).unwrap_or_default(),
+        policy: applied.map(|applied| applied.policy.clone()),
+        not_rehearsed: Vec::new(),
+        refused: None,
+    }
+}
+
+fn count(checks: &[Check]) -> Compared {
+    let of = |agrees: Agrees| checks.iter().filter(|check| check.agrees == agrees).count();
+    Compared { agree: of(Agrees::Yes), disagree: of(Agrees::No), unknown: of(Agrees::Unknown) }
 }
 
 /// The grants and limits of a policy, as lines.

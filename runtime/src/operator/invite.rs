@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Error, Operator, Wish, plan::Situation, summon::READY_WITHIN, teardown};
+use super::{Error, Operator, Wish, approval::Purpose, plan::Situation, summon::READY_WITHIN, teardown};
 use crate::{
     agent::DefinedProgram,
     audit::Action,
@@ -112,7 +112,8 @@ impl Operator {
         let keeper = crate::agent::load(&self.root, &name)?.is_some_and(|installed| installed.definition.program == DefinedProgram::Keeper);
         let backend = keeper.then_some(record.proposal.backend);
         let wish = Wish { backend, accept_degraded: record.proposal.accept_degraded, ..Wish::default() };
-        let planned = self.plan(&[name], &wish)?;
+        let purpose = Purpose { action: Action::Invite, cell: Some(&id) };
+        let planned = self.plan_for(purpose, &[name], &wish)?;
         if planned.backend != record.proposal.backend {
             return Err(Error::OtherBackend { guest: guest.clone(), needs: planned.backend, cell: id, runs: record.proposal.backend });
         }

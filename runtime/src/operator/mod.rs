@@ -4,10 +4,12 @@
 //! An [`Operator`] is one command's view: the root, the registry, and who gives the command.
 
 mod agents;
+mod approval;
 mod artifacts;
 mod as_member;
 mod audit;
 mod author;
+mod check;
 mod close;
 mod destroy;
 mod error;
@@ -27,13 +29,16 @@ mod status;
 mod summon;
 mod sweep;
 mod teardown;
+mod why;
 
 use std::path::Path;
 
-pub use agents::{AgentListed, AgentShown};
+pub use agents::{AgentAdded, AgentListed, AgentShown};
+pub use approval::AgentApproved;
 pub use artifacts::{ArtifactLine, Destination, Fetched};
 pub use audit::AuditVerdict;
-pub use author::{Checked, ImportGroup, Scaffolded};
+pub use author::Scaffolded;
+pub use check::{Checked, CheckedDefinition, ImportGroup};
 pub use close::Closed;
 pub use destroy::Destroyed;
 pub use error::{Error, Kind};
@@ -51,6 +56,7 @@ pub use send::{Fate, Outgoing, Recipient, Sent, SentOne};
 pub use status::{CellStatus, CellView, MailStatus, Probe, RunStatus};
 pub use summon::Summoned;
 pub use sweep::Swept;
+pub use why::{Ruling, Why, WhyAnswer};
 
 use crate::{
     cell::{CellId, Identity, Record},

@@ -6,20 +6,21 @@
 //!                 compiled code (cache)                                  ┘
 //! ```
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use super::{Error, Operator};
+use super::{Error, Operator, approval::Purpose};
 use crate::{
-    agent::{self, DefinedProgram, Installed, Options},
-    backend::{Launch, Program, Stdio, WasmForm, process, wasm},
+    agent::{self, AgentError, DefinedProgram, Definition, Installed, Options, Position, Problem, ResolveError},
+    backend::{Launch, Program, Stdio, WasmForm, reach, wasm},
     cell::{AgentName, BackendKind, Identity, OnExpire, Proposal, Role},
-    home::{Place, Root, ambient},
-    policy::{Mount, Policy},
+    home::{Place, Root, SourceError, ambient},
+    policy::{Mount, Policy, overlap},
     warden::AgentPlan,
 };
 
-/// Where a wasm guest sees its home.
-const GUEST_HOME: &str = "/home";
 /// The default process agent: stays alive and beats. It needs nothing but a shell.
 const PROCESS_KEEPER: [&str; 3] = ["/bin/sh", "-c", "trap 'exit 0' TERM; while :; do : > \"$LAZARUS_HEARTBEAT\"; sleep 1 & wait $!; done"];
 
@@ -64,8 +65,10 @@ struct Decided {
     agent: AgentName,
     program: Program,
     source_sha256: Option<String>,
+    definition: Option<String>,
     policy: Policy,
     template: Option<PathBuf>,
+    template_sha256: Option<String>,
     tick: Option<Duration>,
 }
 
@@ -103,8 +106,20 @@ impl Source {
 }
 
 impl Operator {
-    /// Decides what each agent runs and may do. Compiles what is not compiled yet.
+    /// Decides what each agent would run and might do, to be shown: also of a definition that is not approved.
     pub(super) fn plan(&mut self, agents: &[AgentName], wish: &Wish) -> Result<Planned, Error> {
+        self.decide(agents, wish, None)
+    }
+
+    /// Decides what each agent runs and may do. Compiles what is not compiled yet.
+    ///
+    /// # Errors
+    /// What cannot be had; a definition that is not as it was approved, audited.
+    pub(super) fn plan_for(&mut self, purpose: Purpose<'_>, agents: &[AgentName], wish: &Wish) -> Result<Planned, Error> {
+        self.decide(agents, wish, Some(purpose))
+    }
+
+    fn decide(&mut self, agents: &[AgentName], wish: &Wish, purpose: Option<Purpose<'_>>) -> Result<Planned, Error> {
         let mut planned = Planned {
             backend: BackendKind::Process,
             ttl: None,
@@ -120,6 +135,10 @@ impl Operator {
             if wish.must_be_defined && installed.is_none() && wish.component.is_none() {
                 return Err(Error::AgentNotFound(agent.clone()));
             }
+            // What is compared here is what is used below: the same text, and the component's own handle.
+            if let (Some(installed), Some(purpose)) = (&installed, purpose) {
+                self.must_be_approved_for(installed, purpose)?;
+            }
             let policy_of = installed.as_ref();
             let (ttl, on_expire) =
                 policy_of.map_or((None, None), |installed| (installed.definition.life.ttl, installed.definition.life.on_expire));
@@ -128,6 +147,10 @@ impl Operator {
             let tick = policy_of.and_then(|installed| installed.definition.life.tick);
             let policy = self.policy(policy_of, wish)?;
             let template = policy_of.and_then(|installed| installed.template.is_some().then(|| agent::template_path(&self.root, agent)));
+            let terms = policy_of
+                .map(|installed| (installed.terms.definition.to_string(), installed.terms.template.map(|digest| digest.to_string())));
+            let (definition, template_sha256) = terms.unzip();
+            let template_sha256 = template_sha256.flatten();
             let source = source(agent, installed, wish)?;
             let backend = source.backend();
             if let Some(asked) = wish.backend.filter(|asked| *asked != backend) {
@@ -136,6 +159,7 @@ impl Operator {
             if backend == BackendKind::Process && policy.mounts.iter().any(|mount| mount.guest.as_str() == "/") {
                 return Err(Error::Contradiction("only a WebAssembly program can have a mount at /"));
             }
+            self.must_leave_the_cell_its_places(&policy, backend, wish.bare)?;
             if let Some((first, first_needs)) = &first
                 && *first_needs != backend
             {
@@ -143,11 +167,35 @@ impl Operator {
                 return Err(Error::MixedTeam { first, first_needs: *first_needs, second, second_needs: backend });
             }
             let (program, source_sha256) = self.program(agent, source)?;
-            planned.decided.push(Decided { agent: agent.clone(), program, source_sha256, policy, template, tick });
+            planned.decided.push(Decided {
+                agent: agent.clone(),
+                program,
+                source_sha256,
+                definition,
+                policy,
+                template,
+                template_sha256,
+                tick,
+            });
             planned.backend = backend;
             first.get_or_insert((agent.clone(), backend));
         }
         Ok(planned)
+    }
+
+    /// Refuses a mount that would hide a home: `/home` of a wasm guest; of a process agent, which has it at its real path, whatever is on the way.
+    fn must_leave_the_cell_its_places(&self, policy: &Policy, backend: BackendKind, bare: bool) -> Result<(), Error> {
+        let hides = |mount: &&Mount| match backend {
+            BackendKind::Wasm => agent::is_own_place(&mount.guest, true),
+            BackendKind::Process => {
+                let (guest, root) = (mount.guest.as_path(), self.root.path());
+                guest.starts_with(root) || root.starts_with(guest)
+            }
+        };
+        match policy.mounts.iter().find(hides) {
+            Some(mount) if !bare => Err(ResolveError::OwnPlace(mount.guest.to_string()).into()),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// The policy: what the definition asks for and what the command line names, with every path looked at.
@@ -161,18 +209,35 @@ impl Operator {
             accept_degraded: wish.accept_degraded,
             bare: wish.bare,
         };
-        let mut policy = agent::resolve(installed.map(|installed| &installed.definition), &options)?;
+        let definition = installed.map(|installed| &installed.definition);
+        let mut policy = agent::resolve(definition, &options)?;
         for mount in &mut policy.mounts {
-            mount.host = crate::home::check_mount_source(&self.root, &mount.host)?;
+            // What the definition asks for is told with its place in there.
+            let asked = definition.zip(definition.and_then(|definition| definition.mounts.iter().position(|asked| asked == mount)));
+            let checked = crate::home::check_mount_source(&self.root, &mount.host);
+            mount.host = match asked.filter(|_| !wish.mounts.contains(mount)) {
+                Some((definition, index)) => checked.map_err(|error| misplaced(definition, definition.places.mounts.get(index), &error))?,
+                None => checked?,
+            };
+        }
+        // Once more with where they lead.
+        if let (false, Some((_, overlap))) = (wish.bare, overlap(&policy.mounts)) {
+            return Err(ResolveError::from(overlap).into());
         }
         // A definition that names nothing to read gets what programs need to run at all; what is typed comes on top of either.
         if installed.is_none_or(|installed| installed.definition.read.is_empty()) && !policy.read.is_empty() {
-            policy.read.splice(0..0, process::READ_BY_DEFAULT.map(PathBuf::from));
+            policy.read.splice(0..0, reach::READ_BY_DEFAULT.map(PathBuf::from));
         }
         let mut there = Vec::new();
         for path in policy.read {
             // A path that this machine does not have grants nothing; one that was typed is a mistake worth telling.
-            if crate::home::check_read_source(&self.root, &path)? {
+            let asked = definition.zip(definition.and_then(|definition| definition.read.iter().position(|asked| *asked == path)));
+            let checked = crate::home::check_read_source(&self.root, &path);
+            let is_there = match asked.filter(|_| !wish.read.contains(&path)) {
+                Some((definition, index)) => checked.map_err(|error| misplaced(definition, definition.places.read.get(index), &error))?,
+                None => checked?,
+            };
+            if is_there {
                 there.push(path);
             } else if wish.read.contains(&path) {
                 return Err(Error::NothingToRead(path));
@@ -213,6 +278,11 @@ impl Operator {
     }
 }
 
+/// A path that a definition asks for and that is never granted, or not there.
+fn misplaced(definition: &Definition, at: Option<&Position>, error: &SourceError) -> Error {
+    AgentError::from(definition.places.refuse(at, Problem::Source(error.whole()))).into()
+}
+
 /// What an agent runs, by the rules of the command contract.
 fn source(agent: &AgentName, installed: Option<Installed>, wish: &Wish) -> Result<Source, Error> {
     if let Some(path) = &wish.component {
@@ -243,7 +313,8 @@ fn source(agent: &AgentName, installed: Option<Installed>, wish: &Wish) -> Resul
 
 /// Where an agent will be: what its environment and its paths depend on.
 pub struct Situation<'a> {
-    root: &'a Root,
+    /// The directory of the cell.
+    cell: PathBuf,
     proposal: &'a Proposal,
     identity: Identity,
     role: Role,
@@ -254,18 +325,23 @@ impl<'a> Situation<'a> {
     /// The situation of an agent that is invited into a living cell.
     pub fn of_guest(root: &'a Root, proposal: &'a Proposal, identity: Identity, role: Role) -> Self {
         let place = if proposal.team { Place::Member } else { Place::Guest };
-        Self { root, proposal, identity, role, place }
+        Self { cell: root.cell_path(&proposal.cell_id), proposal, identity, role, place }
     }
 }
 
 impl Planned {
     /// The plans of a new cell's agents.
     pub(super) fn into_agents(self, root: &Root, proposal: &Proposal) -> Vec<AgentPlan> {
+        self.into_agents_at(&root.cell_path(&proposal.cell_id), proposal)
+    }
+
+    /// The plans of a cell's agents, where its directory is somewhere else.
+    pub(super) fn into_agents_at(self, cell: &Path, proposal: &Proposal) -> Vec<AgentPlan> {
         let place = if proposal.team { Place::Member } else { Place::Only };
         let (bare, stdio) = (self.bare, self.stdio);
         let plan = |decided: Decided| {
             let identity = Identity::Agent(decided.agent.clone());
-            let situation = Situation { root, proposal, identity, role: Role::Executor, place };
+            let situation = Situation { cell: cell.to_owned(), proposal, identity, role: Role::Executor, place };
             situated(decided, &situation, bare, stdio)
         };
         self.decided.into_iter().map(plan).collect()
@@ -290,18 +366,17 @@ impl Planned {
 }
 
 fn situated(decided: Decided, situation: &Situation<'_>, bare: bool, stdio: Stdio) -> AgentPlan {
-    let Decided { agent, program, source_sha256, policy, template, tick } = decided;
-    let Situation { root, proposal, identity, role, place } = situation;
-    let cell = root.cell_path(&proposal.cell_id);
+    let Decided { agent, program, source_sha256, definition, policy, template, template_sha256, tick } = decided;
+    let Situation { cell, proposal, identity, role, place } = situation;
     let with_home = role.has_home() && !bare;
-    let home = with_home.then(|| place.path(&cell, &agent));
+    let home = with_home.then(|| place.path(cell, &agent));
     let shared = (!bare).then(|| cell.join("shared"));
     let mut env = Vec::new();
     if !bare {
         if let Some(home) = &home {
             let seen = match program {
                 Program::Command { .. } => home.clone(),
-                Program::Compiled { .. } => PathBuf::from(GUEST_HOME),
+                Program::Compiled { .. } => PathBuf::from(reach::WASM_HOME),
             };
             env.extend(crate::home::variables(&seen.to_string_lossy()));
         } else {
@@ -314,7 +389,7 @@ fn situated(decided: Decided, situation: &Situation<'_>, bare: bool, stdio: Stdi
             ("LAZARUS_AGENT", agent.to_string()),
             ("LAZARUS_ROLE", role.to_string()),
             ("LAZARUS_PROJECT", proposal.project.to_string()),
-            ("LAZARUS_SHARED", "/shared".to_owned()),
+            ("LAZARUS_SHARED", reach::SHARED.to_owned()),
         ];
         env.extend(own.map(|(name, value)| (name.to_owned(), value)));
     }
@@ -323,5 +398,5 @@ fn situated(decided: Decided, situation: &Situation<'_>, bare: bool, stdio: Stdi
         env.push((name.clone(), value.clone()));
     }
     let launch = Launch { agent, role: *role, program, policy, home, shared, env, stdio, tick, again: false };
-    AgentPlan { identity: identity.clone(), launch, template, source_sha256 }
+    AgentPlan { identity: identity.clone(), launch, template, template_sha256, source_sha256, definition }
 }

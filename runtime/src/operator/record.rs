@@ -18,6 +18,11 @@ impl Operator {
         self.note(action, Phase::Intent, Some(cell), detail)
     }
 
+    /// Writes down what is about to be done to something that is no cell. Without this row it must not be done.
+    pub(super) fn note_intent_of_none(&mut self, action: Action, detail: &str) -> Result<(), Error> {
+        self.note(action, Phase::Intent, None, detail)
+    }
+
     /// Writes down what was refused.
     pub(super) fn note_refused(&mut self, action: Action, cell: &CellId, detail: &str) -> Result<(), Error> {
         self.note(action, Phase::Refused, Some(cell), detail)

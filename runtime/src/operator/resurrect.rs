@@ -21,6 +21,7 @@ use crate::{
     backend::{Program, wasm},
     cell::{AgentName, BackendKind, CellId, Event, ProjectName, Record, decide},
     failpoint::{self, Point},
+    home::SourceError,
     policy::format_duration,
     warden::{AgentPlan, Birth, KeptPlan, Readiness, WardenSpec},
 };
@@ -106,7 +107,7 @@ impl Operator {
     }
 
     /// What a warden is told that brings a cell back: what was launched, for those who are still members, looked at again.
-    fn spec_again(&self, record: &Record, ttl: Option<Duration>, accept_degraded: bool) -> Result<WardenSpec, Error> {
+    fn spec_again(&mut self, record: &Record, ttl: Option<Duration>, accept_degraded: bool) -> Result<WardenSpec, Error> {
         let proposal = &record.proposal;
         let id = &proposal.cell_id;
         let not = |why: String| Error::NotResurrected { cell: id.clone(), why, internal: false };
@@ -123,6 +124,7 @@ impl Operator {
             let (who, role) = (&plan.identity, plan.launch.role);
             if proposal.members.iter().any(|member| member.identity == *who && member.role == role) {
                 self.look_again(id, &mut plan)?;
+                self.still_approved(&plan)?;
                 plan.launch.again = true;
                 plan.launch.policy.accept_degraded = accept_degraded;
                 agents.push(plan);
@@ -149,12 +151,28 @@ impl Operator {
         })
     }
 
+    /// Refuses an agent whose definition is installed and not approved as it is now. One that was removed since says nothing: what was launched was
+    /// approved when it was.
+    fn still_approved(&mut self, plan: &AgentPlan) -> Result<(), Error> {
+        if plan.definition.is_none() {
+            return Ok(());
+        }
+        match crate::agent::load(&self.root, &plan.launch.agent)? {
+            Some(installed) => self.must_be_approved(&installed),
+            None => Ok(()),
+        }
+    }
+
     /// Looks again at what an agent was granted, which may have become something else, and finds its program in the cache.
     fn look_again(&self, id: &CellId, plan: &mut AgentPlan) -> Result<(), Error> {
         let agent = &plan.launch.agent;
         let not = |why: String| Error::NotResurrected { cell: id.clone(), why, internal: false };
         for mount in &plan.launch.policy.mounts {
-            if crate::home::check_mount_source(&self.root, &mount.host)? != mount.host {
+            let leads_elsewhere = match crate::home::check_mount_source(&self.root, &mount.host) {
+                Err(SourceError::Link { .. }) => true,
+                found => found? != mount.host,
+            };
+            if leads_elsewhere {
                 return Err(not(format!("{} leads elsewhere than when it was granted to {agent}", mount.host.display())));
             }
         }

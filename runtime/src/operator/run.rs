@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, Operator, Wish, teardown};
+use super::{Error, Operator, Wish, approval::Purpose, teardown};
 use crate::{
     audit::Action,
     backend::protocol::End,
@@ -28,7 +28,7 @@ impl Operator {
     /// What was asked for cannot be had, an agent that lives by events, or the program did not start, or something is left of it.
     pub fn run(&mut self, agent: &AgentName, project: &ProjectName, wish: &Wish, timeout: Option<Duration>) -> Result<Ran, Error> {
         let agents = [agent.clone()];
-        let planned = self.plan(&agents, wish)?;
+        let planned = self.plan_for(Purpose::new_cell(Action::Run), &agents, wish)?;
         if planned.by_events().is_some() {
             return Err(Error::LivesByEvents);
         }

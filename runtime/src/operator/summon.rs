@@ -11,8 +11,9 @@ use chrono::Utc;
 use rustix::fs::MemfdFlags;
 use serde::Serialize;
 
-use super::{Error, Operator, Wish, plan::Planned};
+use super::{Error, Operator, Wish, approval::Purpose, plan::Planned};
 use crate::{
+    audit::Action,
     cell::{AgentName, BackendKind, CellId, Event, FailReason, Identity, Member, ProjectName, Proposal, Role},
     failpoint::{self, Point},
     jail::liveness,
@@ -57,7 +58,8 @@ impl Operator {
     /// What was asked for cannot be had, or an agent did not become ready: then nothing is left but the row that says so.
     pub fn summon(&mut self, agents: &[AgentName], project: &ProjectName, wish: &Wish, team: bool) -> Result<Summoned, Error> {
         failpoint::hit(Point::SummonStart);
-        let planned = self.plan(agents, wish)?;
+        let action = if team { Action::Team } else { Action::Summon };
+        let planned = self.plan_for(Purpose::new_cell(action), agents, wish)?;
         let backend = planned.backend;
         let proposal = self.propose(agents, project, wish, team, &planned)?;
         failpoint::hit(Point::SummonProposed);

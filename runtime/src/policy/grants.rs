@@ -142,6 +142,12 @@ pub enum EnvError {
         /// The name.
         name: String,
     },
+    /// A name that was given twice.
+    #[error("accept variable {name} twice: say which value it has")]
+    Twice {
+        /// The name.
+        name: String,
+    },
     /// A name that Lazarus sets itself.
     #[error("accept variable {name}: Lazarus sets it for every agent, so that it points into the cell")]
     Reserved {

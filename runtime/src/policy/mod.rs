@@ -6,12 +6,18 @@
 
 mod grants;
 mod limits;
+mod overlap;
+mod plain;
+mod promised;
 mod quantity;
 mod report;
 mod subject;
 
 pub use grants::{Access, EnvError, GuestPath, Mount, MountError, Policy, validate_variable};
 pub use limits::{Limits, LimitsError};
+pub use overlap::{Overlap, overlap};
+pub use plain::{Plain, plain};
+pub use promised::{Applier, Asked, Promised};
 pub use quantity::{ByteSize, QuantityError, format_duration, parse_duration, parse_ttl};
 pub use report::{Applied, Enforcer, Entry, Extent, Report};
 pub use subject::{Address, Granted, LimitName, Subject, Wall};

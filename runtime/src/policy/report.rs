@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::Subject;
 
+/// Bytes of a refusal's list of what is not held: a state's reason has room for it, and for whose it is.
+const REFUSAL_MOST_BYTES: usize = 600;
+
 /// Who holds a promise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -74,7 +77,7 @@ pub struct Entry {
     /// How far.
     #[serde(flatten)]
     pub extent: Extent,
-    /// The number that the kernel was given, where it was given one (a resource limit): what a look at the process must find.
+    /// The number that the kernel was given, where it was given one (a resource limit; a count of filters): what a look at the process must find.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<u64>,
 }
@@ -158,6 +161,104 @@ impl Report {
 
     /// Whether something that was promised is not held at all: what makes a cell *degraded*.
     pub fn is_degraded(&self) -> bool {
-        self.entries.iter().any(|entry| matches!(entry.extent, Extent::None { .. }))
+        self.not_held().next().is_some()
+    }
+
+    /// What is not held at all, each as a phrase: the promise, and why not.
+    pub fn not_held(&self) -> impl Iterator<Item = String> {
+        self.entries.iter().filter_map(|entry| match &entry.extent {
+            Extent::None { because } => Some(format!("{} ({because})", entry.promise)),
+            Extent::Full | Extent::Partial { .. } => None,
+        })
+    }
+
+    /// Why a cell must not live with this report, unless its operator accepts that; `None` where everything is held, at least in part.
+    ///
+    /// One line: what to do, then what is not held, as many as are read at a glance.
+    pub fn refusal(&self) -> Option<String> {
+        let all: Vec<String> = self.not_held().collect();
+        let shown = all.iter().scan(REFUSAL_MOST_BYTES, |left, one| {
+            *left = left.checked_sub(one.len() + 2)?;
+            Some(one.as_str())
+        });
+        let shown: Vec<&str> = shown.collect();
+        let more = match all.len() - shown.len() {
+            0 => String::new(),
+            more => format!("; and {more} more, which `lazarus explain` lists"),
+        };
+        (!all.is_empty()).then(|| {
+            format!(
+                "this machine does not hold its policy; --accept-degraded runs the cell without, on record. Not held: {}{more}",
+                shown.join("; ")
+            )
+        })
+    }
+
+    /// The report in pieces that each fit a message of so many bytes, in order: a policy may have very many paths and variables.
+    pub fn pieces(self, most_bytes: usize) -> Vec<Self> {
+        let mut pieces = vec![Self::new()];
+        let mut left = most_bytes;
+        for entry in self.entries {
+            let bytes = serde_json::to_string(&entry).map_or(most_bytes, |json| json.len() + 1);
+            if bytes > left
+                && let Some(last) = pieces.last()
+                && !last.entries.is_empty()
+            {
+                pieces.push(Self::new());
+                left = most_bytes;
+            }
+            left = left.saturating_sub(bytes);
+            if let Some(last) = pieces.last_mut() {
+                last.entries.push(entry);
+            }
+        }
+        pieces
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Wall;
+
+    #[test]
+    fn a_refusal_says_what_to_do_and_each_that_is_not_held() {
+        let mut report = Report::new();
+        report.full(Enforcer::Kernel, Wall::Files, "held");
+        report.partial(Enforcer::Kernel, Wall::Files, "partly held", "something");
+        assert_eq!((report.refusal(), report.is_degraded()), (None, false));
+        report.none(Enforcer::Rlimit, Wall::Ipc, "first", "one reason");
+        report.none(Enforcer::Rlimit, Wall::Calls, "second", "another");
+        let refusal = report.refusal().expect("a refusal");
+        assert!(refusal.contains("--accept-degraded") && refusal.ends_with("first (one reason); second (another)"), "{refusal}");
+        for _ in 0..1000 {
+            report.none(Enforcer::Rlimit, Wall::Ipc, "and so on", "there are many");
+        }
+        let refusal = report.refusal().expect("a refusal");
+        assert!(refusal.len() < 900 && refusal.contains(" more, which"), "{refusal}");
+    }
+
+    #[test]
+    fn pieces_are_bounded_and_nothing_is_lost() {
+        let mut report = Report::new();
+        for number in 0..500 {
+            report.full(Enforcer::Kernel, Subject::variable(format!("V{number}")), "as granted");
+        }
+        report.full(Enforcer::Kernel, Wall::Files, "x".repeat(5000));
+        let pieces = report.clone().pieces(2000);
+        assert!(pieces.len() > 10);
+        let sizes = pieces.iter().map(|piece| serde_json::to_string(piece).expect("JSON").len());
+        assert_eq!(sizes.filter(|size| *size > 2000).count(), 1, "one entry alone is longer");
+        let mut whole = Report::new();
+        pieces.into_iter().for_each(|piece| whole.append(piece));
+        assert_eq!(whole, report);
+        assert_eq!(Report::new().pieces(10), [Report::new()]);
+    }
+
+    #[test]
+    fn a_report_without_subjects_is_still_read() {
+        let old = r#"[{"promise":"writes only below its home","enforcer":"landlock","extent":"full"}]"#;
+        let report: Report = serde_json::from_str(old).expect("a report");
+        assert_eq!(report.entries()[0].subject, Subject::Unnamed);
     }
 }

@@ -179,6 +179,14 @@ pub enum RegistryError {
         /// What makes no sense.
         what: String,
     },
+    /// What was approved of an agent makes no sense.
+    #[error("read what was approved of agent {agent}: the registry holds nonsense: {what}")]
+    CorruptApproval {
+        /// The agent.
+        agent: AgentName,
+        /// What makes no sense.
+        what: String,
+    },
     /// A broken audit chain.
     #[error(transparent)]
     AuditBroken(#[from] Broken),

@@ -13,6 +13,7 @@
 //!
 //! Every call blocks. No transaction is open between two calls.
 
+mod approvals;
 mod artifacts;
 mod audit_log;
 mod columns;
@@ -32,6 +33,7 @@ mod tokens;
 mod transition;
 mod write;
 
+pub use approvals::{ApprovedBy, Standing};
 pub use artifacts::{ARTIFACT_NAME_MOST_BYTES, ARTIFACTS_MOST, KeptArtifact, is_artifact_name};
 pub use audit_log::AuditFilter;
 pub use error::RegistryError;

@@ -8,12 +8,13 @@ use crate::{
         protocol::{End, ToChild},
         spawned::{Containment, Spawned},
     },
-    cell::{AgentName, BackendKind, ProcessRef},
+    cell::{AgentName, ProcessRef},
     jail::{cgroup::Cgroup, liveness},
-    policy::{Enforcer, LimitName, Policy, Report, Subject},
+    policy::Policy,
 };
 
 use super::{
+    held::Held,
     life::Again,
     logs::Log,
     writer::{Told, Writer},
@@ -44,14 +45,12 @@ pub struct AgentRun {
     pub stage: Stage,
     /// Whether it lives by events: the post office then gives it what happens.
     pub by_events: bool,
-    /// On which backend.
-    pub backend: BackendKind,
     /// What it runs, as a phrase.
     pub program: String,
     /// What it was granted.
     pub policy: Policy,
-    /// What the jail and the engine said they enforce, and what the warden does.
-    pub report: Report,
+    /// What the jail and the engine say they enforce, and what the warden does.
+    pub held: Held,
     /// Its log; `None` where its streams are the caller's own.
     pub log: Option<Log>,
     /// Its home, where it has one.
@@ -63,25 +62,6 @@ pub struct AgentRun {
 }
 
 impl AgentRun {
-    /// Takes what the child said it enforces, and adds what the warden does.
-    pub fn reported(&mut self, report: Report) {
-        self.report = report;
-        // The host of wasm agents counts each write itself.
-        if self.home.is_some() && self.backend == BackendKind::Process {
-            let because = "measured every few seconds: it may grow past that for a moment before its agent is ended";
-            let most = self.policy.limits.home;
-            let promise = format!("keeps at most {most} in its home, and in /shared");
-            self.report.partial(Enforcer::Warden, Subject::limit(LimitName::Home, most), promise, because);
-            let most = self.policy.limits.files;
-            let promise = format!("keeps at most {most} files, directories and links in its home, and in /shared");
-            self.report.partial(Enforcer::Warden, Subject::limit(LimitName::Files, most), promise, because);
-        }
-        if self.log.is_some() {
-            let most = self.policy.limits.log;
-            self.report.full(Enforcer::Warden, Subject::limit(LimitName::Log, most), format!("leaves at most {most} of log"));
-        }
-    }
-
     /// Whether the run is over.
     pub const fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Over(_))
@@ -113,6 +93,8 @@ pub struct Child {
     pub joined: bool,
     /// Whether it was killed, and counted as such.
     pub killed: bool,
+    /// Whether it said what no child says: nothing that it says counts any more.
+    pub distrusted: bool,
     /// The agent's own process, where the child is its reaper.
     pub agent_process: Option<ProcessRef>,
     /// How it is told something, once it is watched.
@@ -126,7 +108,18 @@ pub struct Child {
 impl Child {
     /// A child that was just started.
     pub fn new(spawned: Spawned, runs: Vec<AgentRun>, joined: bool, cgroup: Option<Arc<Cgroup>>) -> Self {
-        Self { spawned, runs, gone: false, joined, killed: false, agent_process: None, writer: None, again: Again::default(), cgroup }
+        Self {
+            spawned,
+            runs,
+            gone: false,
+            joined,
+            killed: false,
+            distrusted: false,
+            agent_process: None,
+            writer: None,
+            again: Again::default(),
+            cgroup,
+        }
     }
 
     /// Whether it still has a run that is not over.

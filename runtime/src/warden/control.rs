@@ -23,11 +23,14 @@ use tokio::{
 };
 
 use super::spec::{Answer, Ask};
+use crate::cell::text::one_line;
 
 /// The socket's name in the cell's `run` directory.
 pub const SOCKET_NAME: &str = "control.sock";
 /// The longest request: an agent's plan with its environment (at most 64 KiB a variable) and mounts.
 const ASK_MOST_BYTES: u64 = 1024 * 1024;
+/// Bytes of what is said about a line that is no request.
+const COMPLAINT_MOST_BYTES: usize = 300;
 /// How long a peer may take to say what it wants.
 const ASK_WITHIN: Duration = Duration::from_secs(5);
 
@@ -91,19 +94,18 @@ pub async fn serve(listener: UnixListener, requests: mpsc::UnboundedSender<Reque
 
 async fn converse(stream: tokio::net::UnixStream, requests: mpsc::UnboundedSender<Request>, _guard: Guard) {
     let (reader, mut writer) = stream.into_split();
-    let mut line = String::new();
+    let mut line = Vec::new();
     let mut reader = AsyncBufReader::new(reader.take(ASK_MOST_BYTES));
-    let read = tokio::time::timeout(ASK_WITHIN, reader.read_line(&mut line)).await;
+    let read = tokio::time::timeout(ASK_WITHIN, reader.read_until(b'\n', &mut line)).await;
     let (answers, mut outgoing) = mpsc::unbounded_channel();
-    match (read, serde_json::from_str(&line)) {
+    match (read, parse_ask(&line)) {
         (Ok(Ok(_)), Ok(ask)) => {
             // A warden that is just ending takes no more requests: the connection then closes without an answer.
             if requests.send(Request { ask, answers }).is_err() {
                 return;
             }
         }
-        (_, Err(error)) => {
-            let message = format!("not a request: {error}");
+        (_, Err(message)) => {
             let _ = answers.send(Answer::Refused { message });
             drop(answers);
         }
@@ -117,6 +119,14 @@ async fn converse(stream: tokio::net::UnixStream, requests: mpsc::UnboundedSende
             return;
         }
     }
+}
+
+/// Reads a request, with or without the end of its line.
+///
+/// # Errors
+/// What is answered to something that is no request: one harmless line.
+pub fn parse_ask(line: &[u8]) -> Result<Ask, String> {
+    serde_json::from_slice(line).map_err(|error| one_line(&format!("not a request: {error}"), COMPLAINT_MOST_BYTES))
 }
 
 /// A conversation with a warden, from the command's side.

@@ -5,6 +5,7 @@ mod guests;
 mod homes;
 mod mail;
 mod people;
+mod promises;
 mod struck;
 
 use std::{
@@ -17,7 +18,7 @@ use std::{
 use chrono::Utc;
 use tokio::sync::mpsc;
 
-use self::{guests::Invitation, homes::MEASURE_EVERY, mail::Keeping, people::Entrance};
+use self::{guests::Invitation, homes::MEASURE_EVERY, mail::Keeping, people::Entrance, promises::note_accepted};
 
 use super::{
     child::{AgentRun, Child},
@@ -44,7 +45,7 @@ use crate::{
 /// The name under which a warden stands in the audit.
 pub(super) const ACTOR: &str = "warden";
 /// The longest reason that is kept with a state.
-const REASON_MOST_BYTES: usize = 500;
+const REASON_MOST_BYTES: usize = 1000;
 /// Errands done beside the event loop at once: a copy and an invitation.
 const ERRANDS_AT_ONCE: usize = 2;
 /// How long the last answers may take to be written.
@@ -71,6 +72,9 @@ pub enum WardenError {
     /// A template.
     #[error("open the agent's template: {0}")]
     Template(#[source] io::Error),
+    /// A template that is not the one that was approved.
+    #[error("use the template of agent {0}: it changed since it was approved")]
+    TemplateChanged(AgentName),
     /// The control socket or the logs.
     #[error("open the cell's own files: {0}")]
     Control(#[source] io::Error),
@@ -89,7 +93,7 @@ pub enum WardenError {
 }
 
 /// An error and its causes, each after a colon: a warden has one line to say what went wrong.
-fn whole(error: &dyn std::error::Error) -> String {
+pub(super) fn whole(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(source) = next {
@@ -346,7 +350,7 @@ impl Duty {
     }
 
     fn readiness(&self) -> Readiness {
-        let degraded = self.spec.accept_degraded && self.life.runs().any(|run| run.report.is_degraded());
+        let degraded = self.spec.accept_degraded && self.life.runs().any(|run| run.held.report().is_degraded());
         Readiness::Active { process: self.life.children[0].process().clone(), degraded }
     }
 
@@ -367,7 +371,9 @@ impl Duty {
                 (Event::Resurrect, extras)
             }
         };
-        let moved = self.registry()?.transition(&self.spec.cell, event, ACTOR, extras);
+        let mut registry = self.registry()?;
+        note_accepted(&mut registry, &self.spec.cell, &self.spec.actor.to_string(), self.life.runs())?;
+        let moved = registry.transition(&self.spec.cell, event, ACTOR, extras);
         match moved {
             Ok(outcome) => self.record = Some(outcome.into_record()),
             Err(error) if error.is_overtaken() => return Ok(Some(format!("it was given up before it was ready: {error}"))),
@@ -381,7 +387,7 @@ impl Duty {
     }
 
     fn run_of(&self, child: &Child, run: &AgentRun, started_at: chrono::DateTime<Utc>) -> Run {
-        let applied = Applied { by_events: run.by_events, ..Applied::new(run.program.clone(), &run.policy, run.report.clone()) };
+        let applied = Applied { by_events: run.by_events, ..Applied::new(run.program.clone(), &run.policy, run.held.report().clone()) };
         Run {
             agent: run.agent.clone(),
             generation: self.spec.birth.generation(),

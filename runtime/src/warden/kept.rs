@@ -67,16 +67,23 @@ impl KeptPlan {
     /// # Errors
     /// There is none, or it is not this cell's.
     pub fn read(dir: &CellDir) -> Result<Self, KeptError> {
+        Self::parse(&dir.read_plan()?.ok_or(KeptError::Absent)?, dir.id())
+    }
+
+    /// Understands the plan of a cell.
+    ///
+    /// # Errors
+    /// It is none, of another release, or another cell's.
+    pub fn parse(json: &[u8], cell: &CellId) -> Result<Self, KeptError> {
         #[derive(Deserialize)]
         struct Head {
             format: u32,
         }
-        let json = dir.read_plan()?.ok_or(KeptError::Absent)?;
-        let Head { format } = serde_json::from_slice(&json)?;
+        let Head { format } = serde_json::from_slice(json)?;
         if format != FORMAT {
             return Err(KeptError::Format(format));
         }
-        let plan: Self = serde_json::from_slice(&json)?;
-        if plan.cell == *dir.id() { Ok(plan) } else { Err(KeptError::Foreign(plan.cell)) }
+        let plan: Self = serde_json::from_slice(json)?;
+        if plan.cell == *cell { Ok(plan) } else { Err(KeptError::Foreign(plan.cell)) }
     }
 }

@@ -166,6 +166,11 @@ impl Life {
     }
 
     fn packet(&mut self, index: usize, packet: Packet) -> Step {
+        let child = &mut self.children[index];
+        if child.distrusted {
+            // It was killed for what it said before: what it had said after that already counts for nothing.
+            return Step::Wait;
+        }
         match packet {
             Packet::Output { guest, stream, bytes } => self.logged(index, usize::from(guest), stream, &bytes),
             Packet::Control(said) => self.said(index, said),
@@ -173,17 +178,7 @@ impl Life {
     }
 
     fn said(&mut self, index: usize, said: FromChild) -> Step {
-        let agent = match &said {
-            FromChild::Report { agent, .. }
-            | FromChild::Ready { agent }
-            | FromChild::Refused { agent, .. }
-            | FromChild::Ended { agent, .. }
-            | FromChild::Call { agent, .. }
-            | FromChild::EventOver { agent, .. }
-            | FromChild::Idle { agent }
-            | FromChild::Limit { agent, .. }
-            | FromChild::Dropped { agent, .. } => agent.clone(),
-        };
+        let agent = said.agent().clone();
         if self.children[index].run(&agent).is_none() {
             return self.garbled(index);
         }
@@ -192,14 +187,20 @@ impl Life {
             other => other,
         };
         let Some(run) = self.children[index].run(&agent) else { return Step::Wait };
+        let is_starting = matches!(run.stage, Stage::Starting);
         match said {
-            FromChild::Report { report, .. } => run.reported(report),
+            // What is enforced is said before any code of the agent runs; whoever says it later may be that code.
+            FromChild::Report { .. } if !is_starting => return self.garbled(index),
+            FromChild::Report { report, .. } => run.held.hear(report),
+            // Once it was ready, or is over, there is nothing to be ready for.
+            FromChild::Ready { .. } if !is_starting => return self.garbled(index),
             FromChild::Ready { .. } => {
-                if matches!(run.stage, Stage::Starting) {
-                    run.stage = Stage::Running;
-                    if run.by_events {
-                        self.news.push(News::Ready(agent));
-                    }
+                if let Err(why) = run.held.settle() {
+                    return self.not_held(index, agent, why);
+                }
+                run.stage = Stage::Running;
+                if run.by_events {
+                    self.news.push(News::Ready(agent));
                 }
                 if let Some(at) = self.joining.iter().position(|(joining, _)| *joining == index) {
                     self.joining.remove(at);
@@ -258,6 +259,16 @@ impl Life {
         if started || again { self.after_end(agent, end) } else { self.did_not_start(index) }
     }
 
+    /// An agent is ready, and must not live: not all of its policy is held.
+    fn not_held(&mut self, index: usize, agent: AgentName, why: String) -> Step {
+        let child = &mut self.children[index];
+        child.kill();
+        for run in &mut child.runs {
+            run.refusal.get_or_insert_with(|| why.clone());
+        }
+        self.run_ended(index, agent, End::Exited { code: 1 }, false)
+    }
+
     /// An agent's run is over: says so where the cell goes on without it.
     fn after_end(&mut self, agent: AgentName, end: End) -> Step {
         let others = self.runs().any(|run| !run.is_over());
@@ -287,6 +298,7 @@ impl Life {
     /// A child said what none says: it is not to be trusted further, nor started again.
     pub fn garbled(&mut self, index: usize) -> Step {
         let child = &mut self.children[index];
+        child.distrusted = true;
         for run in &mut child.runs {
             run.decided.get_or_insert_with(|| End::Limit {
                 limit: "protocol".into(),

@@ -8,21 +8,23 @@ use super::{
     child::{AgentRun, Child, Stage},
     control,
     duty::WardenError,
+    held::Held,
     kept::KeptPlan,
     logs::Log,
     reopen::reopen,
     spec::{AgentPlan, Birth, WardenSpec},
 };
 use crate::{
+    agent::Digest,
     backend::{Launch, Program, Stdio, WasmForm, process, wasm},
-    cell::{AgentName, BackendKind},
+    cell::AgentName,
     failpoint::{self, Point},
     home::{CellDir, Lease, Place, Root},
     jail::{
         cgroup::Cgroup,
         namespaces::{self, NamespaceSupport},
     },
-    policy::Report,
+    policy::{Enforcer, LimitName, Subject},
 };
 
 /// Everything of a cell that is not its children.
@@ -98,6 +100,13 @@ pub fn furnish(dir: &CellDir, plan: &AgentPlan) -> Result<(), WardenError> {
     let agent = &plan.launch.agent;
     let place = place_of(dir, home, agent).ok_or_else(|| WardenError::Home(home.clone()))?;
     let template = plan.template.as_deref().map(crate::home::ambient::open_named_dir).transpose().map_err(WardenError::Template)?;
+    if let (Some((template, _)), Some(approved)) = (&template, &plan.template_sha256) {
+        // By the handle that the home is seeded from: it may have been replaced since the command looked.
+        let found = crate::home::digest_tree(template).map_err(WardenError::Template)?;
+        if Digest::parse(approved) != Some(Digest::new(found)) {
+            return Err(WardenError::TemplateChanged(agent.clone()));
+        }
+    }
     dir.make_home(place, agent, template.as_ref().map(|(dir, _)| dir))?;
     Ok(())
 }
@@ -119,21 +128,21 @@ pub fn start(made: &Made, plans: &[AgentPlan], joined: bool) -> Result<Vec<Child
                 let launch = seen_from(&plan.launch, &made.namespaces);
                 let options = process::ProcessOptions { namespaces: made.namespaces.clone(), cgroup: cgroup.clone(), speaks: made.speaks };
                 let spawned = process::spawn(&launch, &options)?;
-                children.push(Child::new(spawned, vec![run_of(&plan.launch, &logs)], joined, cgroup));
+                children.push(Child::new(spawned, vec![run_of(&plan.launch, made.speaks, &logs)], joined, cgroup));
             }
             Program::Compiled { .. } => compiled.push(plan.launch.clone()),
         }
     }
     if !compiled.is_empty() {
         let spawned = wasm::spawn(&compiled, made.root.cache())?;
-        let runs = compiled.iter().map(|launch| run_of(launch, &logs)).collect();
+        let runs = compiled.iter().map(|launch| run_of(launch, made.speaks, &logs)).collect();
         children.push(Child::new(spawned, runs, joined, None));
     }
     Ok(children)
 }
 
 /// Without namespaces of its own, a process sees what its team shares where that is on the machine.
-fn seen_from(launch: &Launch, namespaces: &NamespaceSupport) -> Launch {
+pub fn seen_from(launch: &Launch, namespaces: &NamespaceSupport) -> Launch {
     let mut launch = launch.clone();
     if let (NamespaceSupport::None { .. }, Some(shared)) = (namespaces, &launch.shared) {
         let path = shared.to_string_lossy().into_owned();
@@ -149,25 +158,90 @@ pub const fn lives_by_events(launch: &Launch) -> bool {
     matches!(launch.program, Program::Compiled { form: WasmForm::Agent, .. })
 }
 
-fn run_of(launch: &Launch, logs: &Arc<Dir>) -> AgentRun {
+fn run_of(launch: &Launch, speaks: bool, logs: &Arc<Dir>) -> AgentRun {
+    let mut held = Held::new(&launch.asked(speaks));
+    let limits = &launch.policy.limits;
     let log = match launch.stdio {
-        Stdio::Captured => Some(Log::new(logs.clone(), &launch.agent, launch.policy.limits.log)),
+        Stdio::Captured => {
+            held.own().full(Enforcer::Warden, Subject::limit(LimitName::Log, limits.log), format!("leaves at most {} of log", limits.log));
+            Some(Log::new(logs.clone(), &launch.agent, limits.log))
+        }
         Stdio::Inherited => None,
     };
+    // The host of wasm agents counts each call itself, and says so.
+    if launch.home.is_some() && matches!(launch.program, Program::Command { .. }) {
+        let because = "measured every few seconds: it may grow past that for a moment before its agent is ended";
+        let promise = format!("keeps at most {} in its home, and in /shared", limits.home);
+        held.own().partial(Enforcer::Warden, Subject::limit(LimitName::Home, limits.home), promise, because);
+        let promise = format!("keeps at most {} files, directories and links in its home, and in /shared", limits.files);
+        held.own().partial(Enforcer::Warden, Subject::limit(LimitName::Files, limits.files), promise, because);
+    }
     AgentRun {
         agent: launch.agent.clone(),
         stage: Stage::Starting,
         by_events: lives_by_events(launch),
-        backend: match launch.program {
-            Program::Command { .. } => BackendKind::Process,
-            Program::Compiled { .. } => BackendKind::Wasm,
-        },
         program: launch.program.phrase(),
         policy: launch.policy.clone(),
-        report: Report::new(),
+        held,
         log,
         home: launch.home.clone(),
         decided: None,
         refusal: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::{
+        cell::{CellId, Role},
+        policy::Policy,
+    };
+
+    #[test]
+    fn a_template_that_is_not_the_approved_one_is_not_used() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let root = Root::open(&temp.path().join("root")).expect("a root");
+        let template = temp.path().join("template");
+        fs::create_dir(&template).expect("made");
+        fs::write(template.join("SOUL.md"), "soul").expect("written");
+        let (handle, _) = crate::home::ambient::open_named_dir(&template).expect("opened");
+        let approved = Digest::new(crate::home::digest_tree(&handle).expect("digested")).to_string();
+        let furnished = |number| {
+            let dir = root.create_cell(&CellId::from_bits(number)).expect("a cell");
+            let agent: AgentName = "scribe".parse().expect("a name");
+            let home = dir.home_path(Place::Only, &agent);
+            let launch = Launch {
+                agent: agent.clone(),
+                role: Role::Executor,
+                program: Program::Command { argv: vec!["true".into()] },
+                policy: Policy::default(),
+                home: Some(home.clone()),
+                shared: None,
+                env: Vec::new(),
+                stdio: Stdio::Captured,
+                tick: None,
+                again: false,
+            };
+            let (template, template_sha256) = (Some(template.clone()), Some(approved.clone()));
+            let plan = AgentPlan {
+                identity: crate::cell::Identity::Agent(agent),
+                launch,
+                template,
+                template_sha256,
+                source_sha256: None,
+                definition: None,
+            };
+            (furnish(&dir, &plan), home.join("SOUL.md"))
+        };
+        let (made, soul) = furnished(1);
+        made.expect("the one that was approved");
+        assert_eq!(fs::read_to_string(soul).expect("seeded"), "soul");
+        fs::write(template.join("SOUL.md"), "another").expect("replaced after the command looked");
+        let (made, soul) = furnished(2);
+        assert!(matches!(made, Err(WardenError::TemplateChanged(_))), "{made:?}");
+        assert!(!soul.exists(), "nothing of it was seeded");
     }
 }

@@ -16,15 +16,19 @@
 //! It runs no guest code, is one thread (and one parked thread for each process agent), and opens the registry only for a transition, and
 //! while there is mail.
 
+#[doc(hidden)]
+pub mod by_hand;
 mod child;
 mod control;
 mod duty;
+mod held;
 mod kept;
 mod life;
 mod logs;
 mod make;
 mod members;
 mod post;
+mod rehearse;
 mod reopen;
 mod spec;
 mod strikes;
@@ -36,10 +40,11 @@ use std::{
     process::ExitCode,
 };
 
-pub use control::{Conversation, ask};
+pub use control::{Conversation, ask, parse_ask};
 pub use duty::{WardenError, watch_over};
 pub use kept::{KeptError, KeptPlan};
 pub use life::{describe, is_well};
+pub use rehearse::{Rehearsal, RehearsalSpec, Rehearsed, SUBCOMMAND as REHEARSE_COMMAND, main_rehearse};
 pub use reopen::ReopenError;
 pub use spec::{AgentPlan, Answer, Ask, Birth, Outcome, Readiness, WardenSpec};
 

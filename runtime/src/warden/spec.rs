@@ -19,8 +19,14 @@ pub struct AgentPlan {
     pub launch: Launch,
     /// A directory of the installed definition, copied into the fresh home.
     pub template: Option<PathBuf>,
+    /// The SHA-256 of that directory, as it was approved; in lower-case hexadecimal.
+    #[serde(default)]
+    pub template_sha256: Option<String>,
     /// The SHA-256 of the source of a compiled program, in lower-case hexadecimal: by it the program is found again.
     pub source_sha256: Option<String>,
+    /// The SHA-256 of the definition that it comes from, where it comes from one.
+    #[serde(default)]
+    pub definition: Option<String>,
 }
 
 /// Which of a cell's lives begins.

@@ -208,7 +208,8 @@ async fn read_packets(index: usize, socket: AsyncFd<OwnedFd>, sender: mpsc::Send
     }
 }
 
-fn take_apart(index: usize, packet: Option<&[u8]>) -> Event {
+/// Takes a child's packet apart; `None` is one that was too large to be read.
+pub fn take_apart(index: usize, packet: Option<&[u8]>) -> Event {
     match packet.map(protocol::from_child) {
         Some(Ok(protocol::Packet::Control(said))) => Event::Packet(index, Packet::Control(said)),
         Some(Ok(protocol::Packet::Output { guest, stream, bytes })) => {

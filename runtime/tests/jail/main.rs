@@ -10,6 +10,7 @@ mod ends;
 mod fixture;
 mod probe;
 mod profiles;
+mod promises;
 mod speech;
 mod world;
 
@@ -41,7 +42,7 @@ fn main() -> ExitCode {
 
 /// Every test of this machine as it is; root runs all of them again as an ordinary user.
 fn all() -> Vec<Case> {
-    let mut cases = [agents::CASES, speech::CASES, ends::CASES, profiles::CASES, world::CASES, cost::CASES].concat();
+    let mut cases = [agents::CASES, speech::CASES, ends::CASES, profiles::CASES, promises::CASES, world::CASES, cost::CASES].concat();
     if rustix::process::geteuid().is_root() {
         cases.push(("an_ordinary_user_has_the_same_jail", as_an_ordinary_user));
     }

@@ -58,7 +58,9 @@ fn no_landlock() {
 }
 
 fn inner_no_landlock() {
-    let life = World::new().run(&["true"]);
+    let mut world = World::new();
+    world.policy.accept_degraded = false;
+    let life = world.run(&["true"]);
     assert!(life.refused.as_deref().is_some_and(|message| message.contains("no Landlock")), "{life:?}");
     assert!(!life.ready && life.report.is_none());
     let mut world = World::new();

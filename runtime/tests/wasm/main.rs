@@ -17,6 +17,7 @@ mod inspect;
 mod limits;
 mod neighbours;
 mod programs;
+mod promises;
 mod quota;
 mod quota_held;
 mod script;
@@ -57,6 +58,7 @@ fn all() -> Vec<Case> {
     [
         compile::CASES,
         programs::CASES,
+        promises::CASES,
         close::CASES,
         limits::CASES,
         files::CASES,

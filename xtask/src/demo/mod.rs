@@ -25,7 +25,7 @@ const MOUNT: &str = "examples/project:/project:ro";
 /// An agent that starts, surveys a handful of files and beats takes well under a second; a busy machine gets more.
 const READY_MOST: Duration = Duration::from_secs(30);
 
-#[derive(clap::Args)]
+#[derive(Default, clap::Args)]
 pub struct Options {
     /// Keep the temporary LAZARUS_ROOT, to look at what remains: the registry, the audit, the reports
     #[arg(long)]

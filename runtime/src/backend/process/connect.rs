@@ -28,7 +28,7 @@ use rustix::{
 use crate::unchecked::{self, HeldCall};
 
 /// The address of the cell, as every process agent sees it. There is no such file, and need not be.
-pub(super) const CELL_SOCKET: &str = "/run/lazarus/cell.sock";
+pub const CELL_SOCKET: &str = "/run/lazarus/cell.sock";
 
 /// What a path in a socket's address is preceded by: its family.
 const FAMILY_BYTES: usize = 2;

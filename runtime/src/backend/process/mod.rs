@@ -22,9 +22,9 @@ mod spawn;
 mod spec;
 mod start;
 
+pub use connect::CELL_SOCKET;
 pub use reaper::main_jail;
-pub use sources::READ_BY_DEFAULT;
-pub use spawn::{ProcessOptions, SpawnError, agent_pid, spawn};
+pub use spawn::{ProcessOptions, SpawnError, agent_pid, rehearse, spawn};
 
 /// The hidden subcommand that runs the reaper: `lazarus __jail --handoff N --socket M`.
 pub const SUBCOMMAND: &str = "__jail";

@@ -15,7 +15,11 @@ use super::{
     spec::{Held, Linked, Place, Spec, View},
 };
 use crate::{
-    backend::{Launch, Program, handoff::Handoff},
+    backend::{
+        Launch, Program,
+        handoff::Handoff,
+        reach::{MADE_UP, STREAMS},
+    },
     jail::cgroup::Cgroup,
     policy::Granted,
 };
@@ -26,11 +30,13 @@ pub(super) struct Given<'a> {
     pub cgroup: Option<&'a Cgroup>,
     /// Its reaper's end of the hatch.
     pub hatch: Option<OwnedFd>,
+    /// Whether it is only rehearsed.
+    pub rehearsal: bool,
 }
 
 /// Opens what was granted, adds it to the handoff, and describes it.
 pub(super) fn plan(launch: &Launch, none: NoNamespace<'_>, given: Given<'_>, handoff: &mut Handoff) -> Result<Spec, SpawnError> {
-    let Given { cgroup, hatch } = given;
+    let Given { cgroup, hatch, rehearsal } = given;
     let Program::Command { argv } = &launch.program else {
         return Err(SpawnError::NotACommand);
     };
@@ -62,6 +68,7 @@ pub(super) fn plan(launch: &Launch, none: NoNamespace<'_>, given: Given<'_>, han
         home: launch.home.clone(),
         limits: launch.policy.limits.clone(),
         accept_degraded: launch.policy.accept_degraded,
+        rehearsal,
         processes_of_others: if none.is_some() { processes_of_user() } else { 0 },
         view,
         places,
@@ -81,13 +88,9 @@ fn lead_to(env: &mut [(String, String)], directory: &str) {
 
 /// Links of the machine, and those that programs expect in `/dev`.
 fn links(mut links: Vec<Linked>) -> Vec<Linked> {
-    let streams = [("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")];
-    let made = |name: &str, number: &str| Linked {
-        path: format!("/dev/{name}").into(),
-        text: format!("/proc/self/fd{number}").into(),
-        granted: Granted::Made,
-    };
-    links.extend(streams.map(|(name, number)| made(name, number)));
+    let made =
+        |path: &str, number: &str| Linked { path: path.into(), text: format!("/proc/self/fd{number}").into(), granted: Granted::Made };
+    links.extend(STREAMS.map(|(path, number)| made(path, number)));
     links
 }
 
@@ -95,12 +98,10 @@ fn links(mut links: Vec<Linked>) -> Vec<Linked> {
 fn texts(launch: &Launch) -> Vec<(PathBuf, String)> {
     let (name, user, group) = (launch.agent.as_str(), getuid().as_raw(), getgid().as_raw());
     let home = launch.home.as_ref().map_or_else(|| "/".to_owned(), |home| home.display().to_string());
+    let [passwd, groups] = MADE_UP;
     // A home whose path would break the format of the file is not named in it.
     let home = if home.contains([':', '\n']) { "/" } else { home.as_str() };
-    vec![
-        ("/etc/passwd".into(), format!("{name}:x:{user}:{group}:{name}:{home}:/bin/sh\n")),
-        ("/etc/group".into(), format!("{name}:x:{group}:\n")),
-    ]
+    vec![(passwd.into(), format!("{name}:x:{user}:{group}:{name}:{home}:/bin/sh\n")), (groups.into(), format!("{name}:x:{group}:\n"))]
 }
 
 /// Counts the processes and threads of this user, on the whole machine: as RLIMIT_NPROC does.

@@ -25,20 +25,22 @@ use crate::{
     backend::{
         handoff::{self, HandoffError},
         packets::{Received, Waiting, receive_message, send_message},
-        protocol::{End, FromChild, ToChild},
+        protocol::{End, FromChild, REPORT_PIECE_BYTES, ToChild},
         spawned::kill_own,
     },
     jail::{
         Bind, BindKind, FileRule, Jail, JailError, JailLimits, Link, NewRoot, Profile, Reach, hold_connects, liveness::PidFd,
         refuse_connects,
     },
-    policy::{Access, Address, Enforcer, LimitName, Limits, Report, Subject, Wall},
+    policy::{Access, Address, Enforcer, Granted, LimitName, Limits, Report, Subject, Wall},
 };
 
 /// What the reaper exits with when it could not do its work; an agent's own end is told over the socket instead.
 const FAILED: u8 = 125;
 /// What is promised of an agent that takes part in its cell's talk.
 const SPEAKS: &str = "connects to its cell, as itself and as nobody else";
+/// What holds the calls of `connect(2)`, or refuses them, is one filter.
+const ONE_FILTER: Option<u64> = Some(1);
 /// How long descendants have to end after they were killed.
 const KILL_WAIT: Duration = Duration::from_secs(10);
 
@@ -59,6 +61,8 @@ enum ReaperError {
     Jail(#[from] JailError),
     #[error(transparent)]
     Start(#[from] StartError),
+    #[error("{0}")]
+    NotHeld(String),
 }
 
 fn step<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> ReaperError {
@@ -92,7 +96,8 @@ pub fn main_jail(handoff: RawFd, socket: RawFd) -> ExitCode {
     let agent = spec.agent.clone();
     let own_namespace = matches!(spec.view, View::Own { .. });
     let main = match bring_up(spec, &socket) {
-        Ok(main) => main,
+        Ok(Some(main)) => main,
+        Ok(None) => return ExitCode::SUCCESS,
         Err(error) => {
             tell(&socket, &FromChild::Refused { agent, message: one_line(&error) });
             return ExitCode::from(FAILED);
@@ -130,8 +135,8 @@ struct MainProcess {
     handle: PidFd,
 }
 
-/// Confines this process, says what came of it, and starts the agent.
-fn bring_up(spec: Spec, socket: &OwnedFd) -> Result<MainProcess, ReaperError> {
+/// Confines this process, says what came of it, and starts the agent; `None` where that was only rehearsed.
+fn bring_up(spec: Spec, socket: &OwnedFd) -> Result<Option<MainProcess>, ReaperError> {
     let mut report = Report::new();
     join_control_groups(&spec, &mut report)?;
     let hatch = spec.hatch.map(handoff::take).transpose()?;
@@ -179,12 +184,23 @@ fn bring_up(spec: Spec, socket: &OwnedFd) -> Result<MainProcess, ReaperError> {
     if let Ok(prepared) = &prepared {
         prepared.describe(&mut report);
     }
-    tell(socket, &FromChild::Report { agent: spec.agent, report });
-    let started = prepared?.start(inner)?;
+    let refusal = report.refusal().filter(|_| !spec.accept_degraded);
+    for report in report.pieces(REPORT_PIECE_BYTES) {
+        tell(socket, &FromChild::Report { agent: spec.agent.clone(), report });
+    }
+    // Before any code of the agent runs.
+    if let Some(why) = refusal {
+        return Err(ReaperError::NotHeld(why));
+    }
+    let prepared = prepared?;
+    if spec.rehearsal {
+        return Ok(None);
+    }
+    let started = prepared.start(inner)?;
     let null = std::fs::File::options().read(true).write(true).open("/dev/null").map_err(step("open /dev/null"))?;
     // The agent's streams are the agent's alone: whoever reads them sees them end when it closes them.
     dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null)).map_err(step("let go of the streams"))?;
-    Ok(MainProcess { pid: started.pid, handle: started.handle })
+    Ok(Some(MainProcess { pid: started.pid, handle: started.handle }))
 }
 
 /// Decides, from now on, about every connection of the agent that is started later. Where the machine does not give that, nothing
@@ -195,18 +211,14 @@ fn lead_connections(hatch: OwnedFd, report: &mut Report) -> Result<(), ReaperErr
         Ok(listener) => listener,
         Err(error) => {
             refuse_connects()?;
-            report.partial(
-                Enforcer::Seccomp,
-                Address::Cell,
-                SPEAKS,
-                format!("this machine lets nobody decide where it connects to ({error})"),
-            );
+            let because = format!("this machine lets nobody decide where it connects to ({error})");
+            report.partial(Enforcer::Seccomp, Address::Cell, SPEAKS, because).set = ONE_FILTER;
             return Ok(());
         }
     };
     let lead = move || connect::lead(&listener, &hatch);
     thread::Builder::new().spawn(lead).map_err(step("start the thread that leads the agent's connections"))?;
-    report.full(Enforcer::Seccomp, Address::Cell, SPEAKS);
+    report.full(Enforcer::Seccomp, Address::Cell, SPEAKS).set = ONE_FILTER;
     Ok(())
 }
 
@@ -258,6 +270,8 @@ fn join_control_groups(spec: &Spec, report: &mut Report) -> Result<(), ReaperErr
 fn describe_shared(because: &str, report: &mut Report) {
     let names = format!("names and sizes of other files can be looked up: there is no mount namespace ({because})");
     report.partial(Enforcer::Landlock, Wall::Files, "sees no file but those that it was granted", names);
+    let not_there = format!("it is not there: there is no mount namespace ({because}); TMPDIR leads into its home");
+    report.partial(Enforcer::Landlock, Subject::path("/tmp", Access::Rw, Granted::Scratch), "has a /tmp of its own", not_there);
     let reaped = format!("a process that outruns its killers for ten seconds could stay: there is no pid namespace ({because})");
     report.partial(Enforcer::Kernel, Wall::Teardown, "leaves no process behind", reaped);
 }

@@ -13,35 +13,13 @@ use super::{
     spec::{Linked, Use},
 };
 use crate::{
-    backend::Launch,
+    backend::{
+        Launch,
+        reach::{self, CLIENT_DIRECTORY, Origin, Reached},
+    },
     policy::{Access, Granted},
 };
 
-/// What programs need to run at all, where a definition names nothing. Those that a machine does not have are left out.
-/// Nothing of `/etc` that names people, hosts or secrets is among them.
-pub const READ_BY_DEFAULT: [&str; 14] = [
-    "/usr",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    // Not /etc/ssl itself: its `private` holds keys, and an agent that root summons is their owner.
-    "/etc/ssl/certs",
-    "/etc/ssl/openssl.cnf",
-    "/etc/localtime",
-    "/etc/ld.so.cache",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d",
-    "/etc/alternatives",
-    "/etc/nsswitch.conf",
-];
-/// Devices that hold nothing of anyone's.
-const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
-/// Where a team's members see what they share, in a root of their own.
-const SHARED: &str = "/shared";
-/// Where an agent that was granted the client sees this program, in a root of its own.
-const CLIENT_DIRECTORY: &str = "/run/lazarus/bin";
 /// The client's name there.
 const CLIENT: &str = "lazarus";
 /// This very program, also when its file was replaced since it was started.
@@ -72,28 +50,30 @@ pub(super) type NoNamespace<'a> = Option<&'a str>;
 /// Opens everything that was granted to an agent.
 pub(super) fn open(launch: &Launch, none: NoNamespace<'_>) -> Result<Sources, SpawnError> {
     let mut sources = Sources::default();
-    if launch.policy.read.is_empty() {
-        let there = READ_BY_DEFAULT.iter().map(PathBuf::from).filter(|path| fs::symlink_metadata(path).is_ok());
-        sources.read(&there.collect::<Vec<_>>())?;
-    } else {
-        sources.read(&launch.policy.read)?;
+    let reached = reach::reached(launch, none.is_none());
+    let is_there = |place: &&Reached| match place.origin {
+        Origin::System => fs::symlink_metadata(&place.host).is_ok(),
+        Origin::Read => true,
+        Origin::Home | Origin::Shared | Origin::Mount(_) | Origin::Device => false,
+    };
+    sources.read(&reached.iter().filter(is_there).map(|place| place.host.clone()).collect::<Vec<_>>())?;
+    for Reached { origin, host, guest, access } in &reached {
+        let usage = match access {
+            Access::Ro => Use::Read,
+            Access::Rw => Use::Write,
+        };
+        match origin {
+            // Read above, all together.
+            Origin::System | Origin::Read => {}
+            Origin::Home | Origin::Shared => sources.push(own_directory(host)?, guest, usage, origin.granted()),
+            Origin::Mount(_) => sources.mount(host, guest, usage, none)?,
+            Origin::Device => {
+                sources.push(place(host, OFlags::empty(), |kind| kind == FileType::CharacterDevice)?, guest, Use::Device, origin.granted());
+            }
+        }
     }
-    if let Some(home) = &launch.home {
-        sources.push(own_directory(home)?, home, Use::Write, Granted::Home);
-    }
-    if let Some(shared) = &launch.shared {
-        let usage = if launch.role.writes_shared() { Use::Write } else { Use::Read };
-        let target = if none.is_some() { shared.as_path() } else { Path::new(SHARED) };
-        sources.push(own_directory(shared)?, target, usage, Granted::Shared);
-    }
-    sources.mounts(launch, none)?;
     if launch.policy.client {
         sources.client(none)?;
-    }
-    for device in DEVICES {
-        let path = Path::new(device);
-        let opened = place(path, OFlags::empty(), |kind| kind == FileType::CharacterDevice)?;
-        sources.push(opened, path, Use::Device, Granted::Device);
     }
     Ok(sources)
 }
@@ -148,21 +128,14 @@ impl Sources {
         Ok(())
     }
 
-    fn mounts(&mut self, launch: &Launch, none: NoNamespace<'_>) -> Result<(), SpawnError> {
-        for mount in &launch.policy.mounts {
-            let usage = match mount.access {
-                Access::Ro => Use::Read,
-                Access::Rw => Use::Write,
-            };
-            let guest = mount.guest.as_path();
-            if let Some(because) = none
-                && (mount.host != guest || self.is_writable_above(&mount.host, usage))
-            {
-                let (host, guest) = (mount.host.clone(), guest.to_owned());
-                return Err(SpawnError::Jail(crate::jail::JailError::MountNeedsNamespace { host, guest, because: because.to_owned() }));
-            }
-            self.push(place(&mount.host, OFlags::empty(), is_plain)?, guest, usage, Granted::Mount);
+    fn mount(&mut self, host: &Path, guest: &Path, usage: Use, none: NoNamespace<'_>) -> Result<(), SpawnError> {
+        if let Some(because) = none
+            && (host != guest || self.is_writable_above(host, usage))
+        {
+            let (host, guest) = (host.to_owned(), guest.to_owned());
+            return Err(SpawnError::Jail(crate::jail::JailError::MountNeedsNamespace { host, guest, because: because.to_owned() }));
         }
+        self.push(place(host, OFlags::empty(), is_plain)?, guest, usage, Granted::Mount);
         Ok(())
     }
 

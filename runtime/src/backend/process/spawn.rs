@@ -87,14 +87,26 @@ struct Born {
 /// # Errors
 /// When something granted cannot be opened, or no process can be started.
 pub fn spawn(launch: &Launch, options: &ProcessOptions) -> Result<Spawned, SpawnError> {
+    bring(launch, options, false)
+}
+
+/// Brings a reaper to life that confines itself as it would for this agent, says `Report` (or `Refused`), and ends: the agent is not started.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn rehearse(launch: &Launch, options: &ProcessOptions) -> Result<Spawned, SpawnError> {
+    bring(launch, options, true)
+}
+
+fn bring(launch: &Launch, options: &ProcessOptions, rehearsal: bool) -> Result<Spawned, SpawnError> {
     let because = match &options.namespaces {
-        NamespaceSupport::Full => match raise(launch, options, None)? {
+        NamespaceSupport::Full => match raise(launch, options, None, rehearsal)? {
             Outcome::Born(nursery, born) => return adopt(launch, nursery, born),
             Outcome::NoNamespaces(because) => because,
         },
         NamespaceSupport::None { because } => because.clone(),
     };
-    match raise(launch, options, Some(because))? {
+    match raise(launch, options, Some(because), rehearsal)? {
         Outcome::Born(nursery, born) => adopt(launch, nursery, born),
         Outcome::NoNamespaces(because) => Err(SpawnError::Start(io::Error::other(because))),
     }
@@ -117,13 +129,13 @@ impl From<io::Error> for Failure {
     }
 }
 
-fn raise(launch: &Launch, options: &ProcessOptions, none: Option<String>) -> Result<Outcome, SpawnError> {
-    let (launch, cgroup, speaks) = (launch.clone(), options.cgroup.clone(), options.speaks);
+fn raise(launch: &Launch, options: &ProcessOptions, none: Option<String>, rehearsal: bool) -> Result<Outcome, SpawnError> {
+    let (launch, options) = (launch.clone(), options.clone());
     let raised = Nursery::raise(move || {
         if none.is_none() {
             namespaces::enter().map_err(|error| Failure::Namespaces(format!("make namespaces for the agent: {error}")))?;
         }
-        birth(&launch, none.as_deref(), cgroup.as_deref(), speaks).map_err(Failure::Spawn)
+        birth(&launch, none.as_deref(), &options, rehearsal).map_err(Failure::Spawn)
     });
     match raised {
         Ok((nursery, born)) => Ok(Outcome::Born(nursery, born)),
@@ -133,14 +145,14 @@ fn raise(launch: &Launch, options: &ProcessOptions, none: Option<String>) -> Res
 }
 
 /// Starts the reaper; in the nursery thread.
-fn birth(launch: &Launch, none: Option<&str>, cgroup: Option<&Cgroup>, speaks: bool) -> Result<Born, SpawnError> {
+fn birth(launch: &Launch, none: Option<&str>, options: &ProcessOptions, rehearsal: bool) -> Result<Born, SpawnError> {
     let (ours, theirs) = packets::pair().map_err(SpawnError::Handoff)?;
     let mut handoff = Handoff::new(theirs).map_err(SpawnError::Handoff)?;
-    let (hatch, agents_end) = match speaks.then(packets::pair).transpose().map_err(SpawnError::Handoff)? {
+    let (hatch, agents_end) = match options.speaks.then(packets::pair).transpose().map_err(SpawnError::Handoff)? {
         Some((hatch, agents_end)) => (Some(hatch), Some(agents_end)),
         None => (None, None),
     };
-    let spec = plan(launch, none, Given { cgroup, hatch: agents_end }, &mut handoff)?;
+    let spec = plan(launch, none, Given { cgroup: options.cgroup.as_deref(), hatch: agents_end, rehearsal }, &mut handoff)?;
     let child = handoff.spawn(SUBCOMMAND, &spec, |command| {
         match launch.stdio {
             Stdio::Captured => command.stdin(ChildStdio::null()).stdout(ChildStdio::piped()).stderr(ChildStdio::piped()),

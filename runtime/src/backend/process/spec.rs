@@ -62,6 +62,8 @@ pub(super) struct Spec {
     pub home: Option<PathBuf>,
     pub limits: Limits,
     pub accept_degraded: bool,
+    /// Whether the work ends with the report: no agent is started.
+    pub rehearsal: bool,
     pub view: View,
     pub places: Vec<Place>,
     /// Processes and threads of the same user that are not the agent's, where all are counted together.

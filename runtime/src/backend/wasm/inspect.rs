@@ -49,8 +49,16 @@ pub fn inspect(source: &mut File) -> Result<Facts, CompileError> {
     let bytes = copy.metadata().map_err(CompileError::Process)?.len();
     let mut said = Vec::new();
     run(copy, Some(INSPECT_FLAG), FACTS_MOST_BYTES, &mut said)?;
-    let facts: Facts = serde_json::from_slice(&said).map_err(|error| CompileError::Process(io::Error::other(error)))?;
-    believed(Facts { bytes, ..facts }, header.form).ok_or_else(|| CompileError::Process(io::ErrorKind::InvalidData.into()))
+    facts_from(&said, bytes, header.form).map_err(CompileError::Process)
+}
+
+/// Understands what the inspecting process said of a program with this header, of so many bytes: as far as it can be true.
+///
+/// # Errors
+/// No facts, or facts that cannot be.
+pub fn facts_from(said: &[u8], bytes: u64, header: WasmForm) -> io::Result<Facts> {
+    let facts: Facts = serde_json::from_slice(said).map_err(io::Error::other)?;
+    believed(Facts { bytes, ..facts }, header).ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// Facts as they can be, after hostile bytes were parsed by who tells them.

@@ -13,17 +13,19 @@ mod confine;
 mod detect;
 mod engine;
 mod host;
+pub mod imports;
 mod inspect;
 mod look;
 mod spawn;
-mod text;
+pub mod text;
 
 pub use cache::{CacheError, Cached, ensure, ensure_bytes, find, forget};
 pub use compile::{COMPILE_COMMAND, CompileError, main_compile};
-pub use detect::{DetectError, SOURCE_MOST_BYTES, Source, detect};
+pub use detect::{DetectError, SOURCE_MOST_BYTES, Source, detect, detect_bytes};
 pub use host::{HOST_COMMAND, HostError, main_host};
-pub use inspect::{Facts, inspect};
-pub use spawn::{SpawnError, spawn};
+pub use inspect::{Facts, NAME_MOST_BYTES, NAMES_MOST, facts_from, inspect};
+pub use look::{LookError, look};
+pub use spawn::{SpawnError, rehearse, spawn};
 
 /// The default agent, as WebAssembly text: stays alive, beats in its home once a second, and ends when its stdin does.
 pub const KEEPER_WAT: &str = include_str!("keeper.wat");

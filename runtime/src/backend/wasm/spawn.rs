@@ -43,6 +43,18 @@ pub enum SpawnError {
 /// # Errors
 /// Launches that no host can run; a program that the cache does not have; what the kernel says.
 pub fn spawn(launches: &[Launch], cache: &Dir) -> Result<Spawned, SpawnError> {
+    bring(launches, cache, false)
+}
+
+/// Starts a host that loads these programs and confines itself as it would for them, reports, and ends: no guest is instantiated.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn rehearse(launches: &[Launch], cache: &Dir) -> Result<Spawned, SpawnError> {
+    bring(launches, cache, true)
+}
+
+fn bring(launches: &[Launch], cache: &Dir, rehearsal: bool) -> Result<Spawned, SpawnError> {
     let inherited = launches.iter().any(|launch| launch.stdio == Stdio::Inherited);
     if launches.is_empty() {
         return Err(SpawnError::Empty);
@@ -67,7 +79,7 @@ pub fn spawn(launches: &[Launch], cache: &Dir) -> Result<Spawned, SpawnError> {
         program_of.extend(known.get(name));
     }
     let agents = launches.iter().map(|launch| launch.agent.clone()).collect();
-    let spec = HostSpec { launches: launches.to_vec(), programs, program_of };
+    let spec = HostSpec { launches: launches.to_vec(), programs, program_of, rehearsal };
     let (nursery, child) = Nursery::raise(move || {
         handoff.spawn(HOST_COMMAND, &spec, |command| {
             if !inherited {

@@ -20,7 +20,7 @@ use super::{
     table::table,
 };
 use crate::{
-    cell::text::push_printable,
+    cell::text::printable_lines,
     mail::{Call, Gift, Message, MessageId, Reason, Refusal, TEXT_MOST_BYTES, Text},
     member::{Client, ClientError},
 };
@@ -167,14 +167,7 @@ fn printable(text: &str) -> String {
     if !std::io::stdout().is_terminal() {
         return text.to_owned();
     }
-    let mut shown = String::new();
-    for (at, line) in text.split('\n').enumerate() {
-        if at > 0 {
-            shown.push('\n');
-        }
-        push_printable(&mut shown, line.as_bytes());
-    }
-    shown
+    printable_lines(text)
 }
 
 fn of_message(message: &Message) -> String {

@@ -8,12 +8,12 @@ use super::success;
 use crate::{
     cell::{AgentName, text},
     cli::{
-        args::AgentCommand,
+        agent_args::AgentCommand,
         failure::{Failure, REFUSED},
         say::Say,
         table::table,
     },
-    operator::{AgentListed, AgentShown, Checked, Operator, policy_lines},
+    operator::{AgentAdded, AgentListed, AgentShown, Checked, Operator, policy_lines},
 };
 
 #[derive(Serialize)]
@@ -30,10 +30,12 @@ struct Done<'a> {
 pub fn run(operator: &mut Operator, command: AgentCommand, say: &Say) -> Result<ExitCode, Failure> {
     match command {
         AgentCommand::Add { file, replace } => {
-            let listed = operator.agent_add(&file, replace)?;
-            let message = format!("Added agent {} ({})", listed.name, listed.backend);
-            let done = Done { success: true, agent: listed.name.as_str(), message };
-            Ok(say.done(&done, || done.message.clone()))
+            let added = operator.agent_add(&file, replace)?;
+            Ok(say.done(&success(&added), || added_lines(&added)))
+        }
+        AgentCommand::Approve { name, yes: _ } => {
+            let approved = operator.agent_approve(&name)?;
+            Ok(say.done(&success(&approved), || lines_below(&approved.message, &approved.differences)))
         }
         // What needs no root was done before one was opened.
         AgentCommand::New { name, directory } => new(&name, directory.as_deref(), say),
@@ -96,18 +98,46 @@ pub(in crate::cli) fn check(file: &Path, say: &Say) -> Result<ExitCode, Failure>
 }
 
 fn checked_lines(checked: &Checked) -> String {
+    let mut text = format!("{}\n", text::one_line(&checked.message, 2000));
+    if let Some(definition) = &checked.definition {
+        text.push_str(&format!("  agent     {} ({})\n", definition.agent, definition.backend));
+        definition.asks.iter().for_each(|line| text.push_str(&format!("  asks      {line}\n")));
+        definition.remarks.iter().for_each(|line| text.push_str(&format!("  remark    {line}\n")));
+    }
+    if checked.definition.is_some() && checked.bytes == 0 {
+        return text;
+    }
     let sdk = checked.sdk.as_ref().map_or_else(|| "not stamped".to_owned(), |version| format!("lazarus-guest {version}"));
-    let mut text = format!("{}\n  size      {} bytes\n  sdk       {sdk}\n", text::one_line(&checked.message, 2000), checked.bytes);
+    text.push_str(&format!("  size      {} bytes\n  sdk       {sdk}\n", checked.bytes));
     for export in &checked.exports {
         text.push_str(&format!("  exports   {export}\n"));
     }
     let rows = checked.imports.iter().map(|group| {
         let names: Vec<&str> = group.imports.iter().map(|name| name.rsplit(['/', ':']).next().unwrap_or(name)).collect();
         let held = if group.provided { "yes" } else { "NO" };
-        vec![group.package.clone(), held.to_owned(), group.needs.to_owned(), text::one_line(&names.join(" "), 200)]
+        let mut row = vec![group.package.clone(), held.to_owned(), group.needs.to_owned()];
+        row.extend(group.granted.clone());
+        row.push(text::one_line(&names.join(" "), 200));
+        row
     });
-    text.push_str(&table(&["IMPORTS", "PROVIDED", "AND", "WHAT"], &rows.collect::<Vec<_>>()));
+    let headings: &[&str] = match checked.definition {
+        Some(_) => &["IMPORTS", "PROVIDED", "AND", "GRANTED", "WHAT"],
+        None => &["IMPORTS", "PROVIDED", "AND", "WHAT"],
+    };
+    text.push_str(&table(headings, &rows.collect::<Vec<_>>()));
     text
+}
+
+fn added_lines(added: &AgentAdded) -> String {
+    if added.approved {
+        return lines_below(&format!("{}, with:", added.message), &added.asks);
+    }
+    let text = lines_below(&added.message, &added.differences);
+    format!("{text}`lazarus agent approve {}` approves it; until then nothing runs it", added.agent)
+}
+
+fn lines_below(first: &str, lines: &[String]) -> String {
+    lines.iter().fold(format!("{first}\n"), |text, line| text + "  " + line + "\n")
 }
 
 fn list(agents: &[AgentListed]) -> String {
@@ -117,15 +147,20 @@ fn list(agents: &[AgentListed]) -> String {
     }
     let row = |agent: &AgentListed| {
         let trouble = agent.trouble.clone().unwrap_or_default();
-        vec![agent.name.to_string(), agent.backend.clone(), agent.program.clone(), trouble]
+        let approved = if agent.approved { "yes" } else { "NO" };
+        vec![agent.name.to_string(), agent.backend.clone(), approved.to_owned(), agent.program.clone(), trouble]
     };
-    table(&["AGENT", "BACKEND", "PROGRAM", ""], &agents.iter().map(row).collect::<Vec<_>>())
+    table(&["AGENT", "BACKEND", "APPROVED", "PROGRAM", ""], &agents.iter().map(row).collect::<Vec<_>>())
 }
 
 fn show(shown: &AgentShown) -> String {
     let mut text = format!("agent {} ({})\n  program   {}\n", shown.name, shown.backend, shown.program);
     if let Some(sha256) = &shown.sha256 {
         text.push_str(&format!("  sha256    {sha256}\n"));
+    }
+    text.push_str(&format!("  approved  {}\n", if shown.approved { "yes" } else { "NO" }));
+    for line in &shown.differences {
+        text.push_str(&format!("    {line}\n"));
     }
     for line in policy_lines(&shown.policy, shown.backend, false) {
         text.push_str(&format!("  {line}\n"));

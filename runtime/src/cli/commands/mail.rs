@@ -132,25 +132,17 @@ fn sent_line(sent: &Sent) -> String {
 /// Prints an answer: for a person on a terminal harmless, otherwise the very bytes. Returns whether somebody took it.
 fn print_reply(reply: &Message) -> std::io::Result<bool> {
     let mut out = std::io::stdout().lock();
-    let text = reply.text.as_str();
-    let end = if text.ends_with('\n') { "" } else { "\n" };
-    let printed = if out.is_terminal() { writeln!(out, "{}", harmless(text)) } else { write!(out, "{text}{end}") };
+    let said = reply.text.as_str();
+    let end = if said.ends_with('\n') { "" } else { "\n" };
+    let printed = if out.is_terminal() {
+        writeln!(out, "{}", text::printable_lines(said.trim_end_matches('\n')))
+    } else {
+        write!(out, "{said}{end}")
+    };
     match printed.and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
         printed => printed.map(|()| true),
     }
-}
-
-/// A text of several lines in which nothing controls a terminal.
-fn harmless(text: &str) -> String {
-    let mut shown = String::new();
-    for (at, line) in text.trim_end_matches('\n').split('\n').enumerate() {
-        if at > 0 {
-            shown.push('\n');
-        }
-        text::push_printable(&mut shown, line.as_bytes());
-    }
-    shown
 }
 
 /// What was typed after `inbox`.
@@ -212,7 +204,7 @@ fn whole(line: &MailLine) -> String {
     if let Some(why) = &line.why {
         text.push_str(&format!("\n  because {}", text::one_line(why, 1000)));
     }
-    for said in harmless(&line.text).lines() {
+    for said in text::printable_lines(line.text.trim_end_matches('\n')).lines() {
         text.push_str("\n  | ");
         text.push_str(said);
     }

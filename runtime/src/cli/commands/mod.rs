@@ -11,6 +11,7 @@ mod run;
 mod status;
 mod summon;
 mod sweep;
+mod why;
 
 use std::process::ExitCode;
 
@@ -114,7 +115,11 @@ pub fn carry_out(mut operator: Operator, command: Command, say: &Say) -> Result<
         Command::Sweep => sweep::sweep(&mut operator, say),
         Command::Explain { subject } => {
             let explained = operator.explain(&subject)?;
-            Ok(say.done(&success(&explained), || explain::explanation(&explained)))
+            Ok(explain::said(&explained, say))
+        }
+        Command::Why { cell, subject, agent, write } => {
+            let why = operator.why(&cell, &subject, agent.as_ref(), write)?;
+            Ok(say.done(&success(&why), || why::lines(&why)))
         }
         Command::Agent(command) => agents::run(&mut operator, command, say),
         Command::Audit(AuditCommand::Verify) => {

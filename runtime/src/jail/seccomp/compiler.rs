@@ -3,7 +3,7 @@
 use seccompiler::SeccompAction;
 
 use super::{
-    List, Rules, errno,
+    List, Rules, calls, errno,
     host::{HARMLESS_PRCTLS, RUNTIME, RUNTIME_HERE, broken_out, not_there},
     rule::{any_arguments, threads_only, to_self, when_one_of, write_xor_execute},
 };
@@ -12,7 +12,7 @@ use crate::jail::error::SeccompError;
 pub(super) fn lists() -> Result<Vec<List>, SeccompError> {
     let mut rules: Rules = [RUNTIME, RUNTIME_HERE].into_iter().flat_map(any_arguments).collect();
     // To write its result into a file that was opened for it.
-    rules.extend(any_arguments(&[libc::SYS_pread64, libc::SYS_pwrite64, libc::SYS_ftruncate, libc::SYS_fsync, libc::SYS_fdatasync]));
+    rules.extend(any_arguments(calls![SYS_pread64, SYS_pwrite64, SYS_ftruncate, SYS_fsync, SYS_fdatasync]));
     threads_only(&mut rules)?;
     write_xor_execute(&mut rules)?;
     to_self(&mut rules)?;

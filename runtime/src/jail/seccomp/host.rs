@@ -7,75 +7,84 @@
 use seccompiler::SeccompAction;
 
 use super::{
-    List, Rules, errno,
+    Call, List, Rules, calls, errno,
     rule::{all, any_arguments, masked, threads_only, to_self, when_one_of, write_xor_execute},
 };
 use crate::jail::error::SeccompError;
 
 /// Memory, threads, time and signals: what any Rust program with threads needs.
 #[rustfmt::skip]
-pub(super) const RUNTIME: &[i64] = &[
-    libc::SYS_read, libc::SYS_write, libc::SYS_readv, libc::SYS_writev, libc::SYS_close, libc::SYS_fstat, libc::SYS_lseek, libc::SYS_dup,
-    libc::SYS_munmap, libc::SYS_mremap, libc::SYS_madvise, libc::SYS_brk, libc::SYS_mincore, libc::SYS_membarrier,
-    libc::SYS_futex, libc::SYS_set_robust_list, libc::SYS_rseq, libc::SYS_set_tid_address, libc::SYS_sched_yield,
-    libc::SYS_sched_getaffinity, libc::SYS_gettid, libc::SYS_getpid, libc::SYS_exit, libc::SYS_exit_group,
-    libc::SYS_rt_sigaction, libc::SYS_rt_sigprocmask, libc::SYS_rt_sigreturn, libc::SYS_sigaltstack, libc::SYS_restart_syscall,
-    libc::SYS_clock_gettime, libc::SYS_clock_getres, libc::SYS_clock_nanosleep, libc::SYS_nanosleep, libc::SYS_gettimeofday,
-    libc::SYS_getrandom, libc::SYS_getrusage, libc::SYS_getuid, libc::SYS_geteuid, libc::SYS_getgid, libc::SYS_getegid,
-    libc::SYS_ppoll, libc::SYS_uname, libc::SYS_sysinfo,
+pub(super) const RUNTIME: &[Call] = calls![
+    SYS_read, SYS_write, SYS_readv, SYS_writev, SYS_close, SYS_fstat, SYS_lseek, SYS_dup,
+    SYS_munmap, SYS_mremap, SYS_madvise, SYS_brk, SYS_mincore, SYS_membarrier,
+    SYS_futex, SYS_set_robust_list, SYS_rseq, SYS_set_tid_address, SYS_sched_yield,
+    SYS_sched_getaffinity, SYS_gettid, SYS_getpid, SYS_exit, SYS_exit_group,
+    SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_sigaltstack, SYS_restart_syscall,
+    SYS_clock_gettime, SYS_clock_getres, SYS_clock_nanosleep, SYS_nanosleep, SYS_gettimeofday,
+    SYS_getrandom, SYS_getrusage, SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid,
+    SYS_ppoll, SYS_uname, SYS_sysinfo,
 ];
 
 /// Files, as far as Landlock lets them be reached.
 #[rustfmt::skip]
-const FILES: &[i64] = &[
-    libc::SYS_openat, libc::SYS_openat2, libc::SYS_statx, libc::SYS_newfstatat, libc::SYS_faccessat, libc::SYS_faccessat2,
-    libc::SYS_getdents64, libc::SYS_readlinkat, libc::SYS_pread64, libc::SYS_pwrite64, libc::SYS_preadv, libc::SYS_pwritev,
-    libc::SYS_preadv2, libc::SYS_pwritev2, libc::SYS_mkdirat, libc::SYS_unlinkat, libc::SYS_renameat2,
-    libc::SYS_linkat, libc::SYS_symlinkat, libc::SYS_ftruncate, libc::SYS_fallocate, libc::SYS_fadvise64, libc::SYS_fsync,
-    libc::SYS_fdatasync, libc::SYS_utimensat, libc::SYS_fcntl, libc::SYS_dup3, libc::SYS_fstatfs, libc::SYS_flock, libc::SYS_getcwd,
-    libc::SYS_memfd_create, libc::SYS_sendfile, libc::SYS_copy_file_range,
+const FILES: &[Call] = calls![
+    SYS_openat, SYS_openat2, SYS_statx, SYS_newfstatat, SYS_faccessat, SYS_faccessat2,
+    SYS_getdents64, SYS_readlinkat, SYS_pread64, SYS_pwrite64, SYS_preadv, SYS_pwritev,
+    SYS_preadv2, SYS_pwritev2, SYS_mkdirat, SYS_unlinkat, SYS_renameat2,
+    SYS_linkat, SYS_symlinkat, SYS_ftruncate, SYS_fallocate, SYS_fadvise64, SYS_fsync,
+    SYS_fdatasync, SYS_utimensat, SYS_fcntl, SYS_dup3, SYS_fstatfs, SYS_flock, SYS_getcwd,
+    SYS_memfd_create, SYS_sendfile, SYS_copy_file_range,
 ];
 
 /// The event loop, and messages on sockets that were inherited.
 #[rustfmt::skip]
-const EVENTS: &[i64] = &[
-    libc::SYS_epoll_create1, libc::SYS_epoll_ctl, libc::SYS_epoll_pwait, libc::SYS_epoll_pwait2, libc::SYS_eventfd2,
-    libc::SYS_timerfd_create, libc::SYS_timerfd_settime, libc::SYS_timerfd_gettime, libc::SYS_pipe2, libc::SYS_sendmsg, libc::SYS_recvmsg,
-    libc::SYS_sendto, libc::SYS_recvfrom, libc::SYS_getsockopt, libc::SYS_setsockopt, libc::SYS_getsockname, libc::SYS_shutdown,
+const EVENTS: &[Call] = calls![
+    SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_pwait, SYS_epoll_pwait2, SYS_eventfd2,
+    SYS_timerfd_create, SYS_timerfd_settime, SYS_timerfd_gettime, SYS_pipe2, SYS_sendmsg, SYS_recvmsg,
+    SYS_sendto, SYS_recvfrom, SYS_getsockopt, SYS_setsockopt, SYS_getsockname, SYS_shutdown,
 ];
 
 /// Older forms of the calls above, which libc still uses on this processor.
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
-pub(super) const RUNTIME_HERE: &[i64] = &[libc::SYS_poll, libc::SYS_arch_prctl, libc::SYS_time];
+pub(super) const RUNTIME_HERE: &[Call] = calls![SYS_poll, SYS_arch_prctl, SYS_time];
 /// Older forms of the calls above, which libc still uses on this processor.
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) const RUNTIME_HERE: &[i64] = &[];
+pub(super) const RUNTIME_HERE: &[Call] = calls![];
 
 /// Older forms of file and event calls, which libc still uses on this processor.
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
-const FILES_HERE: &[i64] = &[
-    libc::SYS_open, libc::SYS_stat, libc::SYS_lstat, libc::SYS_access, libc::SYS_readlink, libc::SYS_mkdir, libc::SYS_rmdir,
-    libc::SYS_unlink, libc::SYS_rename, libc::SYS_renameat, libc::SYS_link, libc::SYS_symlink, libc::SYS_dup2, libc::SYS_epoll_wait,
+const FILES_HERE: &[Call] = calls![
+    SYS_open, SYS_stat, SYS_lstat, SYS_access, SYS_readlink, SYS_mkdir, SYS_rmdir,
+    SYS_unlink, SYS_rename, SYS_renameat, SYS_link, SYS_symlink, SYS_dup2, SYS_epoll_wait,
 ];
 /// Older forms of file and event calls, which libc still uses on this processor.
 #[cfg(target_arch = "aarch64")]
-const FILES_HERE: &[i64] = &[libc::SYS_renameat];
+const FILES_HERE: &[Call] = calls![SYS_renameat];
 /// Older forms of file and event calls, which libc still uses on this processor.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-const FILES_HERE: &[i64] = &[];
+const FILES_HERE: &[Call] = calls![];
 
 /// Calls that only somebody who has broken out would make.
 #[rustfmt::skip]
-pub(super) const BROKEN_OUT: &[i64] = &[
-    libc::SYS_execve, libc::SYS_execveat, libc::SYS_ptrace, libc::SYS_process_vm_readv, libc::SYS_process_vm_writev, libc::SYS_pidfd_getfd,
-    libc::SYS_mount, libc::SYS_umount2, libc::SYS_pivot_root, libc::SYS_chroot, libc::SYS_move_mount, libc::SYS_open_tree, libc::SYS_fsopen,
-    libc::SYS_fsmount, libc::SYS_mount_setattr, libc::SYS_unshare, libc::SYS_setns, libc::SYS_bpf, libc::SYS_io_uring_setup,
-    libc::SYS_userfaultfd, libc::SYS_perf_event_open, libc::SYS_keyctl, libc::SYS_add_key, libc::SYS_request_key,
-    libc::SYS_init_module, libc::SYS_finit_module, libc::SYS_delete_module, libc::SYS_kexec_load, libc::SYS_reboot,
-    libc::SYS_open_by_handle_at, libc::SYS_setuid, libc::SYS_setgid, libc::SYS_setresuid, libc::SYS_setresgid, libc::SYS_capset,
+pub(super) const BROKEN_OUT: &[Call] = calls![
+    SYS_execve, SYS_execveat, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_pidfd_getfd,
+    SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_move_mount, SYS_open_tree, SYS_fsopen,
+    SYS_fsmount, SYS_mount_setattr, SYS_unshare, SYS_setns, SYS_bpf, SYS_io_uring_setup,
+    SYS_userfaultfd, SYS_perf_event_open, SYS_keyctl, SYS_add_key, SYS_request_key,
+    SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_kexec_load, SYS_reboot,
+    SYS_open_by_handle_at, SYS_setuid, SYS_setgid, SYS_setresuid, SYS_setresgid, SYS_capset,
 ];
+
+/// Calls whose arguments decide.
+#[rustfmt::skip]
+const LOOKED_INTO: &[Call] = calls![
+    SYS_mmap, SYS_mprotect, SYS_tgkill, SYS_kill, SYS_prlimit64, SYS_prctl, SYS_ioctl, SYS_socketpair, SYS_clone, SYS_clone3,
+];
+
+/// Every call that a list of the wasm host names, or that its rules look into.
+pub(super) const NAMED: [&[Call]; 7] = [RUNTIME, RUNTIME_HERE, FILES, FILES_HERE, EVENTS, BROKEN_OUT, LOOKED_INTO];
 
 /// Names a thread or an anonymous mapping: what the runtimes of Rust and C do. `PR_SET_VMA` is newer than libc's constants.
 pub(super) const HARMLESS_PRCTLS: [u32; 3] = [libc::PR_SET_NAME.cast_unsigned(), libc::PR_GET_NAME.cast_unsigned(), 0x5356_4d41];
@@ -102,5 +111,5 @@ pub(super) fn broken_out() -> List {
 
 /// clone3 has its flags in memory, where no filter can look: without it, libc falls back to clone.
 pub(super) fn not_there() -> List {
-    List { rules: any_arguments(&[libc::SYS_clone3]), on: errno(libc::ENOSYS), off: SeccompAction::Allow }
+    List { rules: any_arguments(calls![SYS_clone3]), on: errno(libc::ENOSYS), off: SeccompAction::Allow }
 }

@@ -13,6 +13,7 @@ mod compiler;
 mod host;
 mod process;
 mod rule;
+mod ruling;
 
 use std::collections::BTreeMap;
 
@@ -20,6 +21,19 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetA
 
 use super::{JailError, Profile, error::SeccompError};
 use crate::policy::{Address, Enforcer, Report, Wall};
+
+pub use ruling::{SyscallRuling, Verdict, ruling};
+
+/// A system call: its name, and its number on this processor.
+type Call = (&'static str, i64);
+
+/// System calls by the names that libc gives their numbers.
+macro_rules! calls {
+    ($($number:ident),* $(,)?) => {
+        &[$((stringify!($number), libc::$number),)*]
+    };
+}
+use calls;
 
 /// Rules by number of the system call; an empty list matches any arguments.
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
@@ -45,6 +59,8 @@ pub(super) fn apply(profile: Profile, own_namespaces: bool, speaks: bool, report
     }
     .map_err(JailError::Seccomp)?;
     install(&guard()).map_err(JailError::Seccomp)?;
+    // The guard, and one filter a list.
+    let filters = Some(1 + lists.len() as u64);
     for list in lists {
         compile(list).and_then(|program| install(&program)).map_err(JailError::Seccomp)?;
     }
@@ -55,15 +71,18 @@ pub(super) fn apply(profile: Profile, own_namespaces: bool, speaks: bool, report
     report.full(enforcer, Wall::Ipc, "shares no memory and no message queue with other programs");
     match profile {
         Profile::Process => {
-            report.full(Enforcer::Seccomp, Wall::Calls, "makes no dangerous system call (tracing, mounting, namespaces, io_uring, …)");
+            let promise = "makes no dangerous system call (tracing, mounting, namespaces, io_uring, …)";
+            report.full(Enforcer::Seccomp, Wall::Calls, promise).set = filters;
             report.full(Enforcer::Seccomp, Wall::Privileges, "marks no file set-user-id or set-group-id");
         }
         Profile::WasmHost => {
-            report.full(Enforcer::Seccomp, Wall::Calls, "makes only the system calls that a wasm host needs; executes no program");
+            let promise = "makes only the system calls that a wasm host needs; executes no program";
+            report.full(Enforcer::Seccomp, Wall::Calls, promise).set = filters;
             report.full(Enforcer::Seccomp, Wall::Processes, "starts, signals and traces no other process");
         }
         Profile::Compiler => {
-            report.full(Enforcer::Seccomp, Wall::Calls, "makes only the system calls that a compiler needs; opens no file");
+            let promise = "makes only the system calls that a compiler needs; opens no file";
+            report.full(Enforcer::Seccomp, Wall::Calls, promise).set = filters;
         }
     }
     Ok(())
@@ -83,7 +102,7 @@ pub fn hold_connects() -> std::io::Result<std::os::fd::OwnedFd> {
 /// # Errors
 /// What the kernel says.
 pub fn refuse_connects() -> Result<(), JailError> {
-    let list = List { rules: rule::any_arguments(&[process::HELD]), on: errno(libc::EACCES), off: SeccompAction::Allow };
+    let list = List { rules: rule::any_arguments(&[("connect", process::HELD)]), on: errno(libc::EACCES), off: SeccompAction::Allow };
     compile(list).and_then(|program| install(&program)).map_err(JailError::Seccomp)
 }
 

@@ -3,60 +3,70 @@
 use seccompiler::SeccompAction;
 
 use super::{
-    List, Rules, errno,
+    Call, List, Rules, calls, errno,
     rule::{NAMESPACE_FLAGS, all, any_arguments, differs, masked, pointer_given, when_one_of},
 };
 use crate::jail::error::SeccompError;
 
 /// Calls that reach past the jail, or parts of the kernel that no agent needs and that bugs are often found in.
 #[rustfmt::skip]
-const DANGEROUS: &[i64] = &[
+const DANGEROUS: &[Call] = calls![
     // Other processes.
-    libc::SYS_ptrace, libc::SYS_process_vm_readv, libc::SYS_process_vm_writev, libc::SYS_pidfd_getfd, libc::SYS_kcmp,
-    libc::SYS_process_madvise,
+    SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_pidfd_getfd, SYS_kcmp,
+    SYS_process_madvise,
     // What is mounted where.
-    libc::SYS_mount, libc::SYS_umount2, libc::SYS_pivot_root, libc::SYS_chroot, libc::SYS_move_mount, libc::SYS_open_tree,
-    libc::SYS_fsopen, libc::SYS_fsconfig, libc::SYS_fsmount, libc::SYS_fspick, libc::SYS_mount_setattr, libc::SYS_swapon, libc::SYS_swapoff,
-    libc::SYS_quotactl, SYS_QUOTACTL_FD, libc::SYS_acct, libc::SYS_open_by_handle_at, libc::SYS_fanotify_init,
+    SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_move_mount, SYS_open_tree,
+    SYS_fsopen, SYS_fsconfig, SYS_fsmount, SYS_fspick, SYS_mount_setattr, SYS_swapon, SYS_swapoff,
+    SYS_quotactl, SYS_acct, SYS_open_by_handle_at, SYS_fanotify_init,
     // Namespaces; `clone` is looked at below.
-    libc::SYS_unshare, libc::SYS_setns,
+    SYS_unshare, SYS_setns,
     // Ways around this filter, and programs in the kernel.
-    libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register, libc::SYS_bpf, libc::SYS_userfaultfd,
-    libc::SYS_perf_event_open,
+    SYS_io_uring_setup, SYS_io_uring_enter, SYS_io_uring_register, SYS_bpf, SYS_userfaultfd,
+    SYS_perf_event_open,
     // Keys, which are not separated by namespaces.
-    libc::SYS_add_key, libc::SYS_request_key, libc::SYS_keyctl,
+    SYS_add_key, SYS_request_key, SYS_keyctl,
     // The machine.
-    libc::SYS_kexec_load, libc::SYS_init_module, libc::SYS_finit_module, libc::SYS_delete_module, libc::SYS_reboot,
-    libc::SYS_sethostname, libc::SYS_setdomainname, libc::SYS_settimeofday, libc::SYS_clock_settime, libc::SYS_clock_adjtime,
-    libc::SYS_adjtimex, libc::SYS_syslog, libc::SYS_vhangup,
+    SYS_kexec_load, SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_reboot,
+    SYS_sethostname, SYS_setdomainname, SYS_settimeofday, SYS_clock_settime, SYS_clock_adjtime,
+    SYS_adjtimex, SYS_syslog, SYS_vhangup,
 ];
 
 /// Not in libc for every target; the number is the same on all (added in Linux 5.14).
-const SYS_QUOTACTL_FD: i64 = 443;
+const QUOTACTL_FD: Call = ("quotactl_fd", 443);
 
 /// Calls that only one processor has.
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
-const DANGEROUS_HERE: &[i64] = &[
-    libc::SYS_iopl, libc::SYS_ioperm, libc::SYS_modify_ldt, libc::SYS_kexec_file_load, libc::SYS_uselib,
-    libc::SYS_lookup_dcookie, libc::SYS_nfsservctl, libc::SYS__sysctl, libc::SYS_ustat, libc::SYS_sysfs,
+const DANGEROUS_HERE: &[Call] = calls![
+    SYS_iopl, SYS_ioperm, SYS_modify_ldt, SYS_kexec_file_load, SYS_uselib,
+    SYS_lookup_dcookie, SYS_nfsservctl, SYS__sysctl, SYS_ustat, SYS_sysfs,
 ];
 /// Calls that only one processor has.
 #[cfg(not(target_arch = "x86_64"))]
-const DANGEROUS_HERE: &[i64] = &[libc::SYS_kexec_file_load];
+const DANGEROUS_HERE: &[Call] = calls![SYS_kexec_file_load];
 
 /// Shared memory, semaphores and queues that go by number or name: without an ipc namespace they are those of the whole machine,
 /// and open to the agent wherever they are its user's. Landlock does not know them.
 #[rustfmt::skip]
-const SHARED_MEMORY: &[i64] = &[
-    libc::SYS_shmget, libc::SYS_shmat, libc::SYS_shmctl, libc::SYS_semget, libc::SYS_semop, libc::SYS_semtimedop, libc::SYS_semctl,
-    libc::SYS_msgget, libc::SYS_msgsnd, libc::SYS_msgrcv, libc::SYS_msgctl, libc::SYS_mq_open, libc::SYS_mq_unlink,
+const SHARED_MEMORY: &[Call] = calls![
+    SYS_shmget, SYS_shmat, SYS_shmctl, SYS_semget, SYS_semop, SYS_semtimedop, SYS_semctl,
+    SYS_msgget, SYS_msgsnd, SYS_msgrcv, SYS_msgctl, SYS_mq_open, SYS_mq_unlink,
 ];
 
 /// Whatever could bring a socket to life, or point one elsewhere. There is no network in a cell.
-const SOCKETS: &[i64] = &[libc::SYS_socket, libc::SYS_connect, libc::SYS_bind, libc::SYS_listen, libc::SYS_accept, libc::SYS_accept4];
+const SOCKETS: &[Call] = calls![SYS_socket, SYS_connect, SYS_bind, SYS_listen, SYS_accept, SYS_accept4];
 /// The system call that is held, and decided outside of the agent, where an agent speaks with its cell.
 pub(super) const HELD: libc::c_long = libc::SYS_connect;
+
+/// Every call that a list of process agents names, or that its rules look into.
+pub(super) const NAMED: [&[Call]; 6] = [DANGEROUS, DANGEROUS_HERE, SHARED_MEMORY, SOCKETS, &[QUOTACTL_FD], LOOKED_INTO];
+
+/// Calls whose arguments decide.
+#[rustfmt::skip]
+const LOOKED_INTO: &[Call] = calls![
+    SYS_clone, SYS_clone3, SYS_openat2, SYS_ioctl, SYS_prlimit64, SYS_personality, SYS_socketpair, SYS_sendto, SYS_fchmod, SYS_fchmodat, SYS_mknodat,
+    SYS_openat,
+];
 
 /// Puts a character into a terminal's input, or asks the console's own interpreter: both run commands as whoever watches the terminal.
 const TERMINAL_INJECTION: [u32; 2] = [0x5412, 0x541c]; // TIOCSTI, TIOCLINUX
@@ -67,7 +77,7 @@ const SOCKET_TYPE_MASK: i32 = 0xf;
 /// The lists of a process agent. One that speaks with its cell may make UNIX stream sockets; where they lead is decided by whoever holds
 /// its calls of [`HELD`], see [`super::hold_connects`].
 pub(super) fn lists(own_namespaces: bool, speaks: bool) -> Result<Vec<List>, SeccompError> {
-    let not_there = any_arguments(&[libc::SYS_clone3, libc::SYS_openat2]);
+    let not_there = any_arguments(calls![SYS_clone3, SYS_openat2]);
     let mut dangerous = dangerous()?;
     if !own_namespaces {
         dangerous.extend(any_arguments(SHARED_MEMORY));
@@ -83,6 +93,7 @@ pub(super) fn lists(own_namespaces: bool, speaks: bool) -> Result<Vec<List>, Sec
 
 fn dangerous() -> Result<Rules, SeccompError> {
     let mut rules = any_arguments(DANGEROUS);
+    rules.extend(any_arguments(&[QUOTACTL_FD]));
     rules.extend(any_arguments(DANGEROUS_HERE));
     let clones = NAMESPACE_FLAGS.iter().map(|flag| all(vec![masked(0, *flag, *flag)?])).collect::<Result<_, _>>()?;
     rules.insert(libc::SYS_clone, clones);

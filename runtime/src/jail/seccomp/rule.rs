@@ -2,7 +2,7 @@
 
 use seccompiler::{SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
 
-use super::Rules;
+use super::{Call, Rules};
 use crate::jail::error::SeccompError;
 
 /// Namespaces that `clone` can make. `CLONE_NEWTIME` is not for `clone`, which reads its bit as part of a signal's number.
@@ -50,8 +50,8 @@ pub(super) fn all(conditions: Vec<SeccompCondition>) -> Result<SeccompRule, Secc
 }
 
 /// Rules that match calls whatever their arguments.
-pub(super) fn any_arguments(numbers: &[i64]) -> Rules {
-    numbers.iter().map(|number| (*number, Vec::new())).collect()
+pub(super) fn any_arguments(calls: &[Call]) -> Rules {
+    calls.iter().map(|(_, number)| (*number, Vec::new())).collect()
 }
 
 /// Adds calls that match when `argument` is one of `values`.

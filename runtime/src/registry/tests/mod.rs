@@ -1,5 +1,6 @@
 //! The registry, with real files.
 
+mod approvals;
 mod contention;
 mod corruption;
 mod lifecycle;

@@ -3,7 +3,7 @@
 use chrono::Utc;
 use tokio::sync::mpsc;
 
-use super::{ACTOR, Duty, REASON_MOST_BYTES};
+use super::{ACTOR, Duty, REASON_MOST_BYTES, promises::note_accepted};
 use crate::{
     cell::{Identity, Member, text::one_line},
     warden::{
@@ -77,6 +77,7 @@ impl Duty {
             return self.refuse(invitation, &format!("could not keep what it runs for its next life: {error}"));
         }
         let recorded = self.registry().and_then(|mut registry| {
+            note_accepted(&mut registry, &self.spec.cell, &by, self.life.children[index].runs.iter())?;
             let record = registry.add_member(&self.spec.cell, &member, &by)?;
             registry.add_run(&self.spec.cell, &run, ACTOR)?;
             Ok(record)

@@ -34,6 +34,7 @@ impl Duty {
     pub(super) fn take_in(&mut self, plan: &AgentPlan, child: usize) {
         let launch = &plan.launch;
         let limits = &launch.policy.limits;
+        self.promise(plan, child);
         self.post.takes_part(plan.identity.clone(), limits.messages.get());
         if make::lives_by_events(launch) {
             let tenant = Tenant { identity: plan.identity.clone(), role: launch.role, event: limits.event, tick: launch.tick };

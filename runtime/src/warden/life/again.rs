@@ -112,7 +112,7 @@ impl Life {
         for run in &mut child.runs {
             if let Some(before) = old.run(&run.agent) {
                 run.log = before.log.take();
-                run.report = std::mem::take(&mut before.report);
+                run.held.follow(&mut before.held);
             }
         }
         old.runs.retain(|run| !matches!(run.stage, Stage::Paused));

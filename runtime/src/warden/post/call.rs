@@ -12,7 +12,7 @@ use crate::{
     audit::{Action, Draft, Phase},
     backend::protocol::ToChild,
     cell::{AgentName, Identity, Role, text::one_line},
-    mail::{Artifact, Call, Gift, Reason, Refusal},
+    mail::{self, Artifact, Call, CallKind, Gift, Reason, Refusal},
     registry::{RegistryError, is_artifact_name},
     warden::post::errand::Done,
 };
@@ -89,6 +89,13 @@ impl Post {
         if !self.account(&from.identity, now).calls.take(now) {
             let refusal = Refusal::new(Reason::TooFast, format!("{}: too many calls in too short a time; wait a second", call.name()));
             return self.finish(from, answers, Err(refusal));
+        }
+        // What a role may not ask is refused here, for all; who may write to whom depends on both, and is decided further on.
+        if let Err(refusal) = mail::may(from.role, call.kind()) {
+            return self.finish(from, answers, Err(refusal));
+        }
+        if let (Place::Event { .. }, Some(why)) = (&from.place, mail::by_events(call.kind())) {
+            return self.finish(from, answers, Err(Refusal::new(Reason::WrongTime, why)));
         }
         let result = match call {
             Call::Me => self.facts(&from),
@@ -179,10 +186,6 @@ impl Post {
     }
 
     fn receive(&mut self, from: From, wait_ms: u64, answers: Option<Answers>) {
-        if from.role == Role::Auditor {
-            let refusal = Refusal::needs("role executor", "receive: an auditor takes no messages");
-            return self.finish(from, answers, Err(refusal));
-        }
         match (&from.place, answers) {
             (Place::Event { agent, .. }, answers) => {
                 let agent = agent.clone();
@@ -202,16 +205,15 @@ impl Post {
     fn settle_one(&mut self, from: &From, id: &crate::mail::MessageId, failure: Option<(&str, bool)>) -> Result<Gift, Refusal> {
         match &from.place {
             Place::Line { caller } => self.settle_on_line(caller, id, failure),
+            // Refused already, with this very reason.
             Place::Event { .. } => {
-                Err(Refusal::new(Reason::WrongTime, "acknowledge: an agent that lives by events acknowledges by its handler's return"))
+                let why = mail::by_events(CallKind::Acknowledge).unwrap_or_default();
+                Err(Refusal::new(Reason::WrongTime, why))
             }
         }
     }
 
     fn wants_close(&mut self, from: &From) -> Result<Gift, Refusal> {
-        if !from.role.leads() {
-            return Err(Refusal::needs("role director", "close: only a director may"));
-        }
         match &from.place {
             Place::Event { agent, .. } => {
                 let held = self.desks.get_mut(agent).and_then(super::desk::Desk::held_mut);
@@ -223,9 +225,7 @@ impl Post {
     }
 
     fn invite(&mut self, from: From, guest: Identity, role: Role, answers: Option<Answers>) {
-        let refusal = if !from.role.leads() {
-            Some(Refusal::needs("role director", "invite: only a director may"))
-        } else if self.pending.values().any(|pending| pending.is_invitation) {
+        let refusal = if self.pending.values().any(|pending| pending.is_invitation) {
             Some(Refusal::new(Reason::TooFast, "invite: somebody is being invited already; try again when that is over"))
         } else if self.is_closing {
             Some(Refusal::new(Reason::WrongTime, "invite: the cell is closing"))
@@ -241,9 +241,8 @@ impl Post {
     }
 
     fn declare(&mut self, from: From, path: String, name: String, answers: Option<Answers>) {
-        let agent = from.identity.startable().filter(|_| from.role.has_home()).cloned();
-        let Some(agent) = agent else {
-            let refusal = Refusal::needs("role executor", format!("declare: {} as {} has no home", from.identity, from.role));
+        let Some(agent) = from.identity.startable().cloned() else {
+            let refusal = Refusal::needs("an agent's or a bot's identity", format!("declare: {} has no home in the cell", from.identity));
             return self.finish(from, answers, Err(refusal));
         };
         if !is_artifact_name(&name) {

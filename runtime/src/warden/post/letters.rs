@@ -11,7 +11,7 @@ use super::{
 use crate::{
     backend::protocol::PACKET_MOST_BYTES,
     cell::{Identity, text::one_line},
-    mail::{self, Draft, Gift, HISTORY_MOST, MessageId, Reason, Refusal, Text},
+    mail::{self, CallKind, Draft, Gift, HISTORY_MOST, MessageId, Reason, Refusal, Text},
     registry::{AuditFilter, MailState},
 };
 
@@ -174,9 +174,7 @@ impl Post {
 
     /// Shows the newest audit rows of the cell.
     pub(super) fn audit(&mut self, from: &From, most: u32) -> Result<Gift, Refusal> {
-        if !mail::may_read_all(from.role) {
-            return Err(Refusal::needs("role director", "audit: directors and auditors may"));
-        }
+        mail::may(from.role, CallKind::Audit)?;
         let filter = AuditFilter { cell: Some(self.cell.clone()), after: 0, newest: Some(most.min(HISTORY_MOST)) };
         let entries = self.shelf.open().and_then(|registry| registry.audit_rows(&filter)).map_err(|error| failed("audit", &error))?;
         let row = |entry: crate::audit::Entry| {

@@ -23,14 +23,9 @@ use super::{
     told::Told,
 };
 use crate::{
-    backend::{Launch, Program, Stdio, protocol::Stream, wasm::text::one_line},
+    backend::{Launch, Program, Stdio, protocol::Stream, reach, wasm::text::one_line},
     policy::{Address, Enforcer, Granted, LimitName, Limits, Report, Subject, Wall, format_duration},
 };
-
-/// Where a guest's home is.
-pub const HOME: &str = "/home";
-/// Where what the team shares is.
-pub const SHARED: &str = "/shared";
 
 /// Resources (descriptors, their streams, pollables) an open file: a descriptor, a stream each way, a pollable each.
 const RESOURCES_A_FILE: usize = 5;
@@ -213,7 +208,7 @@ impl Recipe {
         wasi.allow_tcp(false).allow_udp(false).allow_ip_name_lookup(false);
         wasi.max_random_size(self.launch.policy.limits.random.bytes());
         if self.launch.home.is_some() {
-            wasi.initial_cwd(HOME);
+            wasi.initial_cwd(reach::WASM_HOME);
         }
         let mut wasi = wasi.build_p1();
         *wasi.ctx().ctx.filesystem() = self.preopens.clone();
@@ -256,7 +251,7 @@ impl Recipe {
         for (place, ledger) in self.places.iter().filter_map(|place| Some((place, place.ledger.as_ref()?))) {
             let allowance = ledger.allowance();
             let (home, files) = (Subject::limit(LimitName::Home, allowance.size()), Subject::limit(LimitName::Files, allowance.entries));
-            let tree = if place.granted == Granted::Shared { SHARED } else { "its home" };
+            let tree = if place.granted == Granted::Shared { reach::SHARED } else { "its home" };
             let bytes = format!("keeps at most {} in {tree}: a write past that fails", allowance.size());
             let entries = format!("keeps at most {} files, directories and links in {tree}: one more fails", allowance.entries);
             match place.granted {

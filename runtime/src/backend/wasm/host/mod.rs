@@ -13,6 +13,8 @@
 mod agent;
 mod ends;
 mod guest;
+#[cfg(test)]
+mod imports_tests;
 mod limiter;
 mod load;
 mod meter;
@@ -52,10 +54,11 @@ use crate::{
     backend::{
         Launch,
         handoff::{self, HandoffError},
-        protocol::{self, End, FromChild, PACKET_MOST_BYTES, ToChild},
+        protocol::{self, End, FromChild, PACKET_MOST_BYTES, REPORT_PIECE_BYTES, ToChild},
     },
     cell::AgentName,
     jail::JailError,
+    policy::Report,
 };
 
 /// Threads for file work, where guests share the host. A guest has at most a few calls under way; more would only be memory.
@@ -78,6 +81,8 @@ pub struct HostSpec {
     pub programs: Vec<RawFd>,
     /// Which of them each guest runs.
     pub program_of: Vec<usize>,
+    /// Whether the work ends with the report: no guest is instantiated.
+    pub rehearsal: bool,
 }
 
 /// Why a host does not serve. Goes to its stderr; the warden sees it end.
@@ -131,6 +136,10 @@ fn serve(spec: HostSpec, socket: OwnedFd) -> Result<(), HostError> {
         let loader = Loader::new(programs, &spec.launches, &outbox);
         let (loaded, engines) = load_all(spec.launches, &spec.program_of, loader, &outbox);
         match confine(loaded, &outbox) {
+            Ok(_) if spec.rehearsal => {
+                runtime.block_on(flush(&outbox));
+                Ok(())
+            }
             Ok(guests) => runtime.block_on(live(guests, engines, outbox)),
             Err(error) => {
                 runtime.block_on(flush(&outbox));
@@ -164,13 +173,27 @@ fn confine(mut guests: Vec<Loaded>, outbox: &Outbox) -> Result<Vec<Loaded>, Host
             outbox.say(guest.recipe.index, &FromChild::Refused { agent: guest.recipe.launch.agent.clone(), message });
         }
     })?;
-    for guest in &mut guests {
-        let mut report = std::mem::take(&mut guest.report);
-        report.append(confine::places(guest, &jail));
-        report.append(jail.clone());
-        outbox.say(guest.recipe.index, &FromChild::Report { agent: guest.recipe.launch.agent.clone(), report });
-    }
+    guests.retain_mut(|guest| is_held(guest, &jail, outbox));
     Ok(guests)
+}
+
+/// Reports what holds for one guest. Where something does not, and nobody accepted that, it is refused before any of its code runs.
+fn is_held(guest: &mut Loaded, jail: &Report, outbox: &Outbox) -> bool {
+    let (agent, index) = (guest.recipe.launch.agent.clone(), guest.recipe.index);
+    let mut report = std::mem::take(&mut guest.report);
+    report.append(confine::places(guest, jail));
+    report.append(jail.clone());
+    let refusal = report.refusal().filter(|_| !guest.recipe.launch.policy.accept_degraded);
+    for report in report.pieces(REPORT_PIECE_BYTES) {
+        outbox.say(index, &FromChild::Report { agent: agent.clone(), report });
+    }
+    match refusal {
+        None => true,
+        Some(why) => {
+            outbox.say(index, &FromChild::Refused { agent, message: one_line(&why, WORDS_MOST) });
+            false
+        }
+    }
 }
 
 /// Sends all that waits. A warden that does not read for so long has its own reasons, and will see the socket close in the end.

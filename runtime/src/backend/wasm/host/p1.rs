@@ -17,6 +17,8 @@ const SUBSCRIPTION_BYTES: usize = 48;
 const EVENT_BYTES: usize = 32;
 /// `errno::fault`: a pointer outside of the guest's memory.
 const ERRNO_FAULT: i32 = 21;
+/// `errno::inval`.
+const ERRNO_INVAL: i32 = 28;
 
 /// Links preview 1.
 ///
@@ -133,6 +135,10 @@ fn shorten(bytes: &mut [u8], list: u32, count: u32, most: u32) -> Option<(usize,
 async fn poll_oneoff(mut caller: Caller<'_, State>, arguments: (i32, i32, i32, i32)) -> wasmtime::Result<i32> {
     let (subscriptions, events, count, done) = arguments;
     let (bytes, state, _) = parts(&mut caller)?;
+    if count == 1 && Sleep::by_cpu_clock(bytes, subscriptions) {
+        // The original would sleep in place for these too, where it may do file work in place.
+        return Ok(ERRNO_INVAL);
+    }
     let Some(event) = (count == 1).then(|| Sleep::asked(bytes, subscriptions)).flatten() else {
         return original::poll_oneoff(state, &mut GuestMemory::Unshared(bytes), subscriptions, events, count, done).await;
     };
@@ -154,6 +160,13 @@ struct Sleep {
 }
 
 impl Sleep {
+    /// Whether a subscription is to a clock that does not tell the time: of the CPU, of a process or a thread.
+    fn by_cpu_clock(bytes: &[u8], at: i32) -> bool {
+        let at = usize::try_from(at.cast_unsigned()).unwrap_or(usize::MAX);
+        let clock = at.checked_add(16).and_then(|from| bytes.get(from..from.checked_add(4)?)?.try_into().ok()).map(u32::from_le_bytes);
+        at.checked_add(8).and_then(|tag| bytes.get(tag)) == Some(&0) && clock.is_some_and(|clock| clock > 1)
+    }
+
     /// Reads a subscription, if it is one to a relative time.
     fn asked(bytes: &[u8], at: i32) -> Option<Self> {
         let at = usize::try_from(at.cast_unsigned()).ok()?;
@@ -207,6 +220,13 @@ mod tests {
         bytes[40] = 0;
         bytes[8] = 1;
         assert!(Sleep::asked(&bytes, 0).is_none(), "a descriptor");
+        bytes[16] = 2;
+        assert!(!Sleep::by_cpu_clock(&bytes, 0), "a descriptor");
+        bytes[8] = 0;
+        assert!(Sleep::by_cpu_clock(&bytes, 0) && Sleep::asked(&bytes, 0).is_none());
+        bytes[16] = 1;
+        assert!(!Sleep::by_cpu_clock(&bytes, 0) && !Sleep::by_cpu_clock(&bytes, -1) && !Sleep::by_cpu_clock(&bytes, 90));
+        bytes[16] = 0;
         assert!(Sleep::asked(&bytes, 49).is_none());
         assert!(Sleep::asked(&bytes, -1).is_none());
     }

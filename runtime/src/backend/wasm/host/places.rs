@@ -12,12 +12,13 @@ use std::{
 use rustix::fs::OFlags;
 use wasmtime_wasi::{FsPerms, OpenMode, filesystem::Dir};
 
-use super::{
-    guest::{HOME, SHARED},
-    quota::{Allowance, Ledger},
-};
+use super::quota::{Allowance, Ledger};
 use crate::{
-    backend::{Launch, wasm::text::one_line},
+    backend::{
+        Launch,
+        reach::{self, Reached},
+        wasm::text::one_line,
+    },
     policy::{Access, Granted, Subject},
 };
 
@@ -102,17 +103,11 @@ impl Opened {
     /// The first that is not a directory or cannot be opened.
     pub fn places(&mut self, launch: &Launch) -> Result<Vec<Place>, PlaceError> {
         let own = Allowance::of(&launch.policy.limits);
-        let home = launch.home.iter().map(|path| (path.as_path(), HOME, true, Granted::Home));
-        let shared = launch.shared.iter().map(|path| (path.as_path(), SHARED, launch.role.writes_shared(), Granted::Shared));
-        let mounts = launch.policy.mounts.iter().map(|mount| {
-            let writable = match mount.access {
-                Access::Ro => false,
-                Access::Rw => true,
-            };
-            (mount.host.as_path(), mount.guest.as_str(), writable, Granted::Mount)
-        });
-        let place = |(host, guest, writable, granted)| self.place(host, guest, writable, granted, own);
-        home.chain(shared).chain(mounts).map(place).collect()
+        let place = |reached: &Reached| {
+            let Reached { origin, host, guest, access } = reached;
+            self.place(host, &guest.to_string_lossy(), *access == Access::Rw, origin.granted(), own)
+        };
+        reach::reached(launch, true).iter().map(place).collect()
     }
 
     fn place(&mut self, path: &Path, guest: &str, writable: bool, granted: Granted, own: Allowance) -> Result<Place, PlaceError> {

@@ -30,6 +30,7 @@
 
 mod area;
 mod component;
+mod descriptors;
 mod ledger;
 mod preview1;
 mod stream;
@@ -40,6 +41,6 @@ mod tests;
 pub use self::{
     area::Keeper,
     component::Nodes,
+    descriptors::Descriptors,
     ledger::{Allowance, Ledger},
-    preview1::Descriptors,
 };

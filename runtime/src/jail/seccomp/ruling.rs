@@ -1,0 +1,143 @@
+//! What becomes of a system call, by its name: read from the very lists that the filters are made of.
+
+use seccompiler::SeccompAction;
+
+use super::{Call, List, compiler, host, process};
+use crate::jail::{Profile, SeccompError};
+
+/// Whether a system call is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Whatever its arguments.
+    Always,
+    /// With some arguments.
+    Sometimes,
+    /// Never.
+    Never,
+    /// Held, and led to the agent's own cell alone.
+    Led,
+}
+
+/// What becomes of a system call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyscallRuling {
+    /// Its name.
+    pub name: &'static str,
+    /// Whether it is carried out.
+    pub verdict: Verdict,
+    /// What happens where it is not: `it fails with EPERM`.
+    pub otherwise: Option<&'static str>,
+}
+
+/// Finds a call by its name in any list: those of all profiles, so that what one of them never makes can be asked of it as well.
+fn number_of(name: &str) -> Option<Call> {
+    let lists = process::NAMED.iter().chain(&host::NAMED);
+    let plain = |(number, value): &Call| (number.strip_prefix("SYS_").unwrap_or(number), *value);
+    lists.flat_map(|list| list.iter()).map(plain).find(|(known, _)| *known == name)
+}
+
+/// Says what becomes of a system call of this name; `None` where no list of any profile knows it.
+///
+/// # Errors
+/// The lists cannot be made on this processor.
+pub fn ruling(profile: Profile, own_namespaces: bool, speaks: bool, name: &str) -> Result<Option<SyscallRuling>, SeccompError> {
+    let Some((name, number)) = number_of(name) else { return Ok(None) };
+    let lists = match profile {
+        Profile::Process => process::lists(own_namespaces, speaks)?,
+        Profile::WasmHost => host::lists()?,
+        Profile::Compiler => compiler::lists()?,
+    };
+    if profile == Profile::Process && speaks && number == process::HELD {
+        return Ok(Some(SyscallRuling { name, verdict: Verdict::Led, otherwise: Some("it fails with EACCES") }));
+    }
+    // The strictest answer of all lists wins, as in the kernel.
+    let strictness = |verdict| match verdict {
+        Verdict::Always | Verdict::Led => 0,
+        Verdict::Sometimes => 1,
+        Verdict::Never => 2,
+    };
+    let mut found = SyscallRuling { name, verdict: Verdict::Always, otherwise: None };
+    for list in &lists {
+        let (verdict, otherwise) = of(list, number);
+        if strictness(verdict) > strictness(found.verdict) {
+            found = SyscallRuling { name, verdict, otherwise };
+        }
+    }
+    Ok(Some(found))
+}
+
+/// What one list makes of a call.
+fn of(list: &List, number: i64) -> (Verdict, Option<&'static str>) {
+    let (on, off) = (refusal(&list.on), refusal(&list.off));
+    match list.rules.get(&number) {
+        None => (if off.is_some() { Verdict::Never } else { Verdict::Always }, off),
+        Some(rules) if rules.is_empty() => (if on.is_some() { Verdict::Never } else { Verdict::Always }, on),
+        Some(_) => (if on.is_some() || off.is_some() { Verdict::Sometimes } else { Verdict::Always }, on.or(off)),
+    }
+}
+
+/// What an action does to a call that it does not let pass.
+fn refusal(action: &SeccompAction) -> Option<&'static str> {
+    match action {
+        SeccompAction::Allow | SeccompAction::Log => None,
+        SeccompAction::Errno(number) => Some(match i32::try_from(*number) {
+            Ok(libc::EPERM) => "it fails with EPERM",
+            Ok(libc::EACCES) => "it fails with EACCES",
+            Ok(libc::ENOSYS) => "it fails with ENOSYS",
+            _ => "it fails",
+        }),
+        SeccompAction::KillProcess | SeccompAction::KillThread | SeccompAction::Trace(_) | SeccompAction::Trap => {
+            Some("the process is ended")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(profile: Profile, own_namespaces: bool, speaks: bool, name: &str) -> (Verdict, Option<&'static str>) {
+        let ruling = ruling(profile, own_namespaces, speaks, name).expect("lists").unwrap_or_else(|| panic!("{name} is on no list"));
+        assert_eq!(ruling.name, name);
+        (ruling.verdict, ruling.otherwise)
+    }
+
+    #[test]
+    fn rulings_are_what_the_lists_say() {
+        let process = |name| said(Profile::Process, true, true, name);
+        for name in ["ptrace", "mount", "io_uring_setup", "quotactl_fd", "bpf", "unshare"] {
+            assert_eq!(process(name), (Verdict::Never, Some("it fails with EPERM")), "{name}");
+        }
+        assert_eq!(process("socket"), (Verdict::Sometimes, Some("it fails with EACCES")));
+        assert_eq!(process("bind"), (Verdict::Never, Some("it fails with EACCES")));
+        assert_eq!(process("connect").0, Verdict::Led);
+        assert_eq!(said(Profile::Process, true, false, "connect"), (Verdict::Never, Some("it fails with EACCES")));
+        assert_eq!(said(Profile::Process, true, false, "socket"), (Verdict::Never, Some("it fails with EACCES")));
+        assert_eq!(process("clone3"), (Verdict::Never, Some("it fails with ENOSYS")));
+        assert_eq!(process("clone"), (Verdict::Sometimes, Some("it fails with EPERM")));
+        assert_eq!(process("read"), (Verdict::Always, None));
+        assert_eq!(process("shmget"), (Verdict::Always, None));
+        assert_eq!(said(Profile::Process, false, true, "shmget"), (Verdict::Never, Some("it fails with EPERM")));
+        let host = |name| said(Profile::WasmHost, false, false, name);
+        assert_eq!(host("ptrace"), (Verdict::Never, Some("the process is ended")));
+        assert_eq!(host("socket"), (Verdict::Never, Some("it fails with EPERM")));
+        assert_eq!(host("mmap").0, Verdict::Sometimes);
+        assert_eq!(host("read"), (Verdict::Always, None));
+        assert!(ruling(Profile::Process, true, true, "no_such_call").expect("lists").is_none());
+    }
+
+    #[test]
+    fn every_call_that_a_rule_names_can_be_asked_about() {
+        let named: Vec<i64> = process::NAMED.iter().chain(&host::NAMED).flat_map(|list| list.iter()).map(|(_, number)| *number).collect();
+        let lists = [process::lists(false, true), process::lists(true, false), host::lists(), compiler::lists()];
+        for number in lists.into_iter().flat_map(|lists| lists.expect("lists")).flat_map(|list| list.rules.into_keys()) {
+            // Numbers that libc has no names for, and older forms of calls that are named.
+            let unnamed = [452, libc::SYS_connect];
+            #[cfg(target_arch = "x86_64")]
+            let older = [libc::SYS_chmod, libc::SYS_creat, libc::SYS_mknod, libc::SYS_open];
+            #[cfg(not(target_arch = "x86_64"))]
+            let older = [0_i64; 0];
+            assert!(named.contains(&number) || unnamed.contains(&number) || older.contains(&number), "{number}");
+        }
+    }
+}

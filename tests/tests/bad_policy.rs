@@ -1,0 +1,263 @@
+//! Policies that contradict themselves, or name what is never granted: refused with file, line and what to do, from a definition and from the command
+//! line; and the twin that differs in one thing is granted.
+
+use std::{fs, os::unix::fs::symlink, path::Path};
+
+use lazarus_tests::{Lab, guests, lab::text};
+
+const REFUSED: i32 = 1;
+const USAGE: i32 = 2;
+
+/// A lab with directories to mount, links among them, a cell of somebody else's, and the operator's own Hermes.
+struct Ground {
+    lab: Lab,
+    cell: String,
+}
+
+impl Ground {
+    fn new() -> Self {
+        let lab = Lab::new();
+        for name in ["a/b/x", "c/x", "real/below/x"] {
+            lab.file(name, "x");
+        }
+        lab.file("scribe.wat", guests::says("x", 0));
+        let home = lab.root().parent().expect("in a directory").join("home");
+        fs::create_dir_all(home.join(".hermes/skills")).expect("made");
+        symlink(lab.work().join("real"), lab.work().join("link")).expect("linked");
+        symlink(lab.work().join("a"), lab.work().join("c/inner")).expect("linked");
+        let cell = lab.summon(&["other", "p"]);
+        Self { lab, cell }
+    }
+
+    /// Words of a case, with the places of this lab.
+    fn fill(&self, words: &str) -> String {
+        let root = self.lab.root();
+        let above = root.parent().expect("in a directory");
+        let cell = self.lab.cell_dir(&self.cell);
+        let places = [
+            ("ROOT", root.as_path()),
+            ("ABOVE", above),
+            ("CELL", cell.as_path()),
+            ("HERMES", &above.join("home/.hermes")),
+            ("HOME", &above.join("home")),
+            ("WORK", &self.lab.work()),
+        ];
+        places.iter().fold(words.to_owned(), |words, (name, path)| words.replace(name, &path.display().to_string()))
+    }
+
+    /// Whether nothing came of what was refused: the cell that was there before is all there is.
+    #[track_caller]
+    fn nothing_came_of_it(&self, what: &str) {
+        assert_eq!(self.lab.cell_dirs(), [self.cell.as_str()], "{what}");
+        let agents = fs::read_dir(self.lab.root().join("agents")).expect("read").count();
+        assert_eq!(agents, 0, "{what}");
+    }
+
+    /// The definition with these grants: refused, with file and line, and audited.
+    #[track_caller]
+    fn definition_is_refused(&self, program: &str, grants: &str, line: usize, says: &str) {
+        let grants = self.fill(grants);
+        let what = format!("{program} {grants}");
+        self.lab.file("agent.toml", format!("[agent]\nname = \"scribe\"\n{program}\n\n[grants]\n{grants}\n"));
+        let refused = self.lab.json(&["agent", "add", "agent.toml"]).exits(REFUSED).json();
+        let message = text(&refused["message"]);
+        assert!(message.contains(&format!("agent.toml:{line}:")), "{what}: {message}");
+        assert!(message.contains(&self.fill(says)), "{what}: {message:?} does not say {says:?}");
+        let last = self.last_refusal("agent_add");
+        assert!(last.contains(&self.fill(says)), "{what}: {last}");
+        self.nothing_came_of_it(&what);
+    }
+
+    #[track_caller]
+    fn command_line_is_refused(&self, args: &[&str], code: i32, says: &str) {
+        let args: Vec<String> = args.iter().map(|arg| self.fill(arg)).collect();
+        for first in [&["run"][..], &["summon", "scribe", "p"]] {
+            let mut all: Vec<&str> = first.to_vec();
+            let (options, command) = match args.iter().position(|arg| arg == "--") {
+                Some(at) => args.split_at(at),
+                None => (args.as_slice(), &[][..]),
+            };
+            all.extend(options.iter().map(String::as_str));
+            all.extend(command.iter().map(String::as_str));
+            let message = self.lab.json(&all).exits(code).message();
+            assert!(message.contains(&self.fill(says)), "{all:?}: {message:?} does not say {says:?}");
+            self.nothing_came_of_it(&format!("{all:?}"));
+        }
+    }
+
+    fn last_refusal(&self, action: &str) -> String {
+        let db = rusqlite::Connection::open(self.lab.root().join("registry.db")).expect("opened");
+        let sql = "SELECT detail FROM audit WHERE action = ?1 AND phase = 'refused' ORDER BY seq DESC LIMIT 1";
+        db.query_row(sql, [action], |row| row.get(0)).expect("audited")
+    }
+}
+
+impl Drop for Ground {
+    fn drop(&mut self) {
+        let destroyed = self.lab.run(&["destroy", &self.cell]);
+        if !std::thread::panicking() {
+            let _ = destroyed.exits(0);
+        }
+    }
+}
+
+const COMMAND: &str = "command = [\"true\"]";
+const COMPONENT: &str = "component = \"scribe.wat\"";
+
+/// A mount of each kind that is refused: host, guest, and what is said. Each alone, in a definition (line 6) and on the command line.
+const NEVER: [(&str, &str, &str); 22] = [
+    ("/proc", "/x", "processes"),
+    ("/proc/self", "/x", "processes"),
+    ("/sys", "/x", "the machine's devices, or to what its kernel shows"),
+    ("/sys/kernel", "/x", "name what the agent needs of its own"),
+    ("/dev", "/x", "the machine's devices"),
+    ("/dev/shm", "/x", "the machine's devices"),
+    ("/dev/null", "/x", "neither a directory nor a regular file"),
+    ("ROOT", "/x", "inside the Lazarus root"),
+    ("ROOT/registry.db", "/x", "inside the Lazarus root"),
+    ("ROOT/agents", "/x", "inside the Lazarus root"),
+    ("CELL/home", "/x", "with every cell's home"),
+    ("ABOVE", "/x", "or contains it"),
+    ("HERMES", "/x", "~/.hermes"),
+    ("HERMES/skills", "/x", "~/.hermes"),
+    ("HOME", "/x", "with its credentials"),
+    ("WORK/link", "/x", "name where it leads: WORK/real"),
+    ("link/below", "/x", "name where it leads: WORK/real/below"),
+    ("c/inner/b", "/x", "name where it leads: WORK/a/b"),
+    ("a", "/shared", "the cell has its own there; choose another path"),
+    ("a", "/shared/a", "the cell has its own there"),
+    ("a", "/proc", "the cell has its own there"),
+    ("a", "/dev/a", "the cell has its own there"),
+];
+
+#[test]
+fn what_is_never_granted_is_refused_with_its_place() {
+    let ground = Ground::new();
+    for (host, guest, says) in NEVER {
+        let mount = format!("mounts = [\n  {{ host = \"{host}\", guest = \"{guest}\" }}]");
+        ground.definition_is_refused(COMMAND, &mount, 7, says);
+        ground.definition_is_refused(COMPONENT, &mount, 7, says);
+        ground.command_line_is_refused(&["--mount", &format!("{host}:{guest}"), "--", "true"], REFUSED, says);
+    }
+    for (host, guest, says) in
+        [("/", "/x", "whole machine"), ("a/../c", "/x", "'..'"), ("..", "/x", "'..'"), ("a", "/home", "/home"), ("a", "/", "/")]
+    {
+        ground.definition_is_refused(COMPONENT, &format!("mounts = [{{ host = \"{host}\", guest = \"{guest}\" }}]"), 6, says);
+        if guest != "/" {
+            let says = if host == ".." { "Lazarus root" } else { says };
+            ground.command_line_is_refused(&["--mount", &format!("{host}:{guest}"), "--", "true"], REFUSED, says);
+        }
+    }
+    for guest in ["/a/../b", "/a//b", "/a/./b", "relative", ""] {
+        ground.definition_is_refused(COMMAND, &format!("mounts = [{{ host = \"a\", guest = \"{guest}\" }}]"), 6, "absolute, without empty");
+    }
+    // The twin: what is named straight, at a place of its own.
+    for mount in ["WORK/real:/x", "a/b:/x:rw", "./a:/x"] {
+        let mount = ground.fill(mount);
+        let _ = ground.lab.run(&["run", "--mount", &mount, "--", "/bin/ls", "/x"]).exits(0);
+    }
+}
+
+#[test]
+fn what_is_never_read_is_refused_with_its_place() {
+    let ground = Ground::new();
+    for (path, says) in [
+        ("/", "below '/'"),
+        ("relative", "an absolute path"),
+        ("/usr/../root", "without '..'"),
+        ("/run", "/run"),
+        ("/proc", "processes"),
+        ("/sys", "the machine's devices"),
+        ("/dev", "the machine's devices"),
+        ("ROOT", "inside the Lazarus root"),
+        ("CELL/home", "with every cell's home"),
+        ("ABOVE", "or contains it"),
+        ("HERMES", "~/.hermes"),
+    ] {
+        ground.definition_is_refused(COMMAND, &format!("read = [\"/usr\",\n  \"{path}\"]"), 7, says);
+    }
+    for (path, code, says) in [
+        ("/", USAGE, "below '/'"),
+        ("/run", USAGE, "not /run"),
+        ("/usr/../root", USAGE, "without '..'"),
+        ("/proc", REFUSED, "processes"),
+        ("/sys", REFUSED, "the machine's devices"),
+        ("/dev", REFUSED, "the machine's devices"),
+        ("CELL/home", REFUSED, "with every cell's home"),
+        ("HERMES", REFUSED, "~/.hermes"),
+    ] {
+        ground.command_line_is_refused(&["--read", path, "--", "true"], code, says);
+    }
+    let _ = ground.lab.run(&["run", "--read", &ground.fill("WORK/link"), "--", "/bin/true"]).exits(0);
+}
+
+/// Two mounts that contradict each other, and what is said: as `HOST:GUEST[:rw]`.
+const CONTRADICTIONS: [([&str; 2], &str); 8] = [
+    (["a:/x", "c:/x"], "a second mount at /x: only one of them would be seen; leave one out"),
+    (["a:/x", "a:/x"], "a second mount at /x"),
+    (["a:/x", "a:/y:rw"], "give both the same access, or leave one out"),
+    (["a:/x:rw", "./a:/y"], "give both the same access"),
+    (["a:/x:rw", "a/b:/y"], "they overlap on this machine"),
+    (["a:/x", "a/b:/y:rw"], "they overlap on this machine"),
+    (["a:/x", "c:/x/y:rw"], "/x/y (rw) inside of /x (ro)"),
+    (["c:/x/y", "a:/x:rw"], "/x/y (ro) inside of /x (rw)"),
+];
+
+#[test]
+fn policies_that_contradict_themselves() {
+    let ground = Ground::new();
+    for (mounts, says) in CONTRADICTIONS {
+        let tables = mounts.map(|mount| {
+            let parts: Vec<&str> = mount.split(':').collect();
+            let access = parts.get(2).copied().unwrap_or("ro");
+            format!("  {{ host = \"{}\", guest = \"{}\", access = \"{access}\" }},\n", parts[0], parts[1])
+        });
+        // The line of the second of the two.
+        ground.definition_is_refused(COMPONENT, &format!("mounts = [\n{}]", tables.concat()), 8, says);
+        ground.command_line_is_refused(&["--mount", mounts[0], "--mount", mounts[1], "--", "true"], REFUSED, says);
+        ground.command_line_is_refused(&["--mount", mounts[0], "--mount", mounts[1], "--component", "scribe.wat"], REFUSED, says);
+    }
+    // One of each in the definition and on the command line contradict each other just the same; at the same place, what is typed is meant.
+    ground
+        .lab
+        .file("agent.toml", format!("[agent]\nname = \"scribe\"\n{COMPONENT}\n[grants]\nmounts = [{{ host = \"a\", guest = \"/x\" }}]\n"));
+    let _ = ground.lab.run(&["agent", "add", "agent.toml"]).exits(0);
+    let message = ground.lab.json(&["run", "scribe", "--mount", "a/b:/y:rw"]).exits(REFUSED).message();
+    assert!(message.contains("they overlap on this machine"), "{message}");
+    let _ = ground.lab.run(&["run", "scribe", "--mount", "c:/x:rw"]).exits(0);
+    let _ = ground.lab.run(&["agent", "remove", "scribe"]).exits(0);
+
+    ground.definition_is_refused(COMMAND, "env = { A = \"1\",\n A = \"2\" }", 7, "duplicate key");
+    ground.command_line_is_refused(&["--env", "A=1", "--env", "A=2", "--", "true"], USAGE, "variable A twice");
+    ground.command_line_is_refused(&["--mount", "a:/home/x", "--component", "scribe.wat"], REFUSED, "the cell has its own there");
+    ground.command_line_is_refused(&["--mount", "a:ROOT/x", "--", "true"], REFUSED, "the cell has its own there");
+    ground.command_line_is_refused(&["--mount", "a:ABOVE", "--", "true"], REFUSED, "the cell has its own there");
+    // The twins, each different in one thing.
+    for mounts in [["a:/x", "c:/y"], ["a:/x", "a:/y"], ["a:/x", "c:/xy:rw"], ["a:/x", "a/b:/x/b"]] {
+        let _ = ground.lab.run(&["run", "--mount", mounts[0], "--mount", mounts[1], "--", "/bin/true"]).exits(0);
+    }
+    let _ = ground.lab.run(&["run", "--mount", "a:/home/x", "--", "/bin/ls", "/home/x"]).exits(0);
+    let _ = ground.lab.run(&["run", "--env", "A=1", "--env", "B=1", "--", "/bin/true"]).exits(0);
+}
+
+#[test]
+fn what_became_a_link_after_it_was_approved_is_refused_with_its_place() {
+    let ground = Ground::new();
+    ground.lab.file(
+        "agent.toml",
+        format!("[agent]\nname = \"scribe\"\n{COMPONENT}\n[grants]\nmounts = [\n  {{ host = \"c\", guest = \"/x\" }}]\n"),
+    );
+    let _ = ground.lab.run(&["agent", "add", "agent.toml"]).exits(0);
+    let _ = ground.lab.run(&["run", "scribe"]).exits(0);
+    let place: &Path = &ground.lab.work().join("c");
+    fs::rename(place, ground.lab.work().join("elsewhere")).expect("moved");
+    symlink("/etc", place).expect("linked");
+    let message = ground.lab.json(&["run", "scribe"]).exits(REFUSED).message();
+    assert!(message.contains("agents/scribe/agent.toml:6:") && message.contains("name where it leads: /etc"), "{message}");
+    fs::remove_file(place).expect("removed");
+    let message = ground.lab.json(&["run", "scribe"]).exits(REFUSED).message();
+    assert!(message.contains("agents/scribe/agent.toml:6:") && message.contains("find "), "{message}");
+    fs::rename(ground.lab.work().join("elsewhere"), place).expect("moved back");
+    let _ = ground.lab.run(&["run", "scribe"]).exits(0);
+    let _ = ground.lab.run(&["agent", "remove", "scribe"]).exits(0);
+}
