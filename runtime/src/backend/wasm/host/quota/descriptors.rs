@@ -83,7 +83,7 @@ impl State {
                 .map(|place| (place.ledger.clone().into(), Open::Dir { dir: Arc::clone(&place.dir.dir), writable: place.writable }));
             let open = (FIRST..).zip(places).collect();
             self.descriptors.open = Some(open);
-            let known = self.wasi.ctx().table.iter_mut().filter_map(|entry| entry.downcast_ref()).map(|found| address(found)).collect();
+            let known = self.wasi.ctx().table.iter_mut().filter_map(|entry| entry.downcast_ref()).map(address).collect();
             self.descriptors.known = known;
         }
         self.descriptors.open.get_or_insert_default()
