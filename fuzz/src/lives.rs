@@ -103,7 +103,7 @@ fn check_word(child: usize, packet: &[u8], before: &[Seen], now: &[Seen]) {
     let is_nonsense = match (&said, subject) {
         (Some(FromChild::Report { .. } | FromChild::Ready { .. }), Some(run)) => run.standing != Standing::Starting,
         (Some(FromChild::Call { .. } | FromChild::EventOver { .. } | FromChild::Idle { .. }), Some(run)) => run.child >= 2,
-        (Some(FromChild::Refused { .. } | FromChild::Ended { .. } | FromChild::Dropped { .. }), Some(_)) => false,
+        (Some(FromChild::Refused { .. } | FromChild::Ended { .. } | FromChild::Limit { .. } | FromChild::Dropped { .. }), Some(_)) => false,
         (None, _) | (_, None) => true,
     };
     for (before, now) in own() {

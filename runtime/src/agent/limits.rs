@@ -126,6 +126,85 @@ mod tests {
         assert_eq!(serde_json::to_value(&before).expect("json").as_object().expect("an object").len(), LIMIT_NAMES.len());
     }
 
+    /// What a value comes to, by a definition or a command line: set, then checked with all the others.
+    fn taken(name: &str, value: &str) -> Result<Limits, LimitError> {
+        let mut limits = Limits::default();
+        set_limit(&mut limits, name, value)?;
+        limits.check()?;
+        Ok(limits)
+    }
+
+    #[test]
+    fn zero_negative_overflowing_and_missing_values_are_refused_for_every_limit() {
+        for name in LIMIT_NAMES {
+            for value in [
+                "0",
+                "00",
+                "-0",
+                "-1",
+                "",
+                " ",
+                "0.0",
+                "+",
+                "-",
+                "NaN",
+                "inf",
+                "unlimited",
+                "none",
+                "max",
+                "true",
+                "0x10",
+                "1e3",
+                "1 2 3",
+                "\u{0}",
+                "-1s",
+                "-1KiB",
+                "18446744073709551616",
+                "18446744073709551616TiB",
+                "99999999999999999999999999",
+                "18446744073709551615TiB",
+                "18446744073709551616h",
+                "18446744073709551615h",
+            ] {
+                let error = taken(name, value).expect_err(&format!("{name} = {value:?}"));
+                assert!(error.to_string().contains(name), "{name} = {value:?}: {error}");
+            }
+            for value in ["0", "0B", "0KiB", "0s", "0ms", "0h"] {
+                assert!(taken(name, value).is_err(), "{name} = {value}: zero never means unlimited");
+            }
+            // Its own default, written out, is the allowed twin.
+            let defaults = serde_json::to_value(Limits::default()).expect("json");
+            assert!(defaults.get(name.replace('-', "_")).is_some(), "{name} has a default");
+        }
+    }
+
+    #[test]
+    fn a_limit_beyond_its_range_is_named_with_the_ends_of_it() {
+        for (name, low, high) in [
+            ("memory", "1KiB", "2TiB"),
+            ("stack", "1KiB", "64MiB"),
+            ("hostcall", "1KiB", "1GiB"),
+            ("random", "1", "2MiB"),
+            ("home", "63KiB", "17TiB"),
+            ("log", "1KiB", "17GiB"),
+            ("open-files", "15", "65537"),
+            ("files", "63", "10000001"),
+            ("messages", "0", "100001"),
+            ("processes", "0", "65537"),
+            ("instances", "0", "10001"),
+            ("table-elements", "0", "10000001"),
+            ("event", "0s", "25h"),
+            ("idle", "0s", "25h"),
+        ] {
+            for value in [low, high] {
+                let error = taken(name, value).expect_err(name).to_string();
+                assert!(error.contains(name), "{name} = {value}: {error}");
+            }
+        }
+        assert_eq!(taken("files", "64").expect("the least").files.get(), 64);
+        assert_eq!(taken("files", "10000000").expect("the most").files.get(), 10_000_000);
+    }
+
     #[test]
     fn what_is_no_limit_is_refused() {
         let mut limits = Limits::default();

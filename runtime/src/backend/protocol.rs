@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cell::AgentName,
     mail::{Call, Gift, Message, Refusal},
-    policy::Report,
+    policy::{LimitName, Report},
 };
 
 /// The largest packet, both ways. A larger one is a protocol fault. A message's text fits whatever it is made of: JSON writes a control
@@ -101,6 +101,15 @@ pub enum FromChild {
         /// The agent.
         agent: AgentName,
     },
+    /// The agent was refused something for a limit, and lives on.
+    Limit {
+        /// The agent.
+        agent: AgentName,
+        /// The limit.
+        limit: LimitName,
+        /// How often, since it was last said.
+        count: u64,
+    },
     /// Output that was dropped because the warden did not read fast enough, or past the rate.
     Dropped {
         /// The agent.
@@ -121,6 +130,7 @@ impl FromChild {
             | Self::Call { agent, .. }
             | Self::EventOver { agent, .. }
             | Self::Idle { agent }
+            | Self::Limit { agent, .. }
             | Self::Dropped { agent, .. } => agent,
         }
     }

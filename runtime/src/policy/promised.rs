@@ -120,8 +120,13 @@ impl Asked<'_> {
             limits.push(limit(Applier::Child, LimitName::Idle, format_duration(*idle)));
         }
         if self.home {
-            limits.push(limit(Applier::Warden, LimitName::Home, home.to_string()));
-            limits.push(limit(Applier::Warden, LimitName::Files, files.to_string()));
+            // The host of wasm agents counts each call; a process agent's home is watched.
+            let by = match self.backend {
+                BackendKind::Process => Applier::Warden,
+                BackendKind::Wasm => Applier::Child,
+            };
+            limits.push(limit(by, LimitName::Home, home.to_string()));
+            limits.push(limit(by, LimitName::Files, files.to_string()));
         }
         if self.captured {
             limits.push(limit(Applier::Warden, LimitName::Log, log.to_string()));

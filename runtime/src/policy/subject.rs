@@ -99,7 +99,7 @@ words! {
         Processes = "processes",
         /// Bytes below the home, and of one file.
         Home = "home",
-        /// Entries below the home.
+        /// Files, directories and links below the home.
         Files = "files",
         /// Bytes of log.
         Log = "log",

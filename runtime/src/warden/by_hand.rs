@@ -191,7 +191,7 @@ impl ByHand {
     /// Takes what the post office has not heard yet.
     pub fn news(&mut self) -> Vec<Said> {
         let said = |news: News| match news {
-            News::Ready(agent) | News::Over(agent) => (None, Some(agent)),
+            News::Ready(agent) | News::Over(agent) | News::Struck(agent, ..) => (None, Some(agent)),
             News::Said(child, said) => (Some(child), Some(said.agent().clone())),
             News::HostEnded(child, _) => (Some(child), None),
         };

@@ -68,15 +68,17 @@ impl AgentRun {
         matches!(self.stage, Stage::Over(_))
     }
 
-    /// Ends the run, once: as the warden decided, else as `end` says.
-    pub fn end(&mut self, end: End) {
+    /// Ends the run, once: as the warden decided, else as `end` says. Returns how, if it was not over.
+    pub fn end(&mut self, end: End) -> Option<End> {
         if self.is_over() {
-            return;
+            return None;
         }
         if let Some(log) = &mut self.log {
             log.finish();
         }
-        self.stage = Stage::Over(self.decided.take().unwrap_or(end));
+        let end = self.decided.take().unwrap_or(end);
+        self.stage = Stage::Over(end.clone());
+        Some(end)
     }
 }
 

@@ -6,6 +6,7 @@ mod homes;
 mod mail;
 mod people;
 mod promises;
+mod struck;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -27,6 +28,7 @@ use super::{
     post::Post,
     reopen::ReopenError,
     spec::{AgentPlan, Answer, Birth, Outcome, Readiness, WardenSpec},
+    strikes::Strikes,
     watch::{Watch, Watched, termination_pipe},
     writer::Writer,
 };
@@ -177,6 +179,8 @@ struct Duty {
     /// What `active` became in the registry, until it is written beside the cell as well.
     record: Option<Record>,
     homes: Homes,
+    /// Limits that agents ran into.
+    strikes: Strikes,
 }
 
 impl Duty {
@@ -208,6 +212,7 @@ impl Duty {
             record: None,
             own,
             homes: Homes::default(),
+            strikes: Strikes::default(),
         };
         for plan in duty.spec.agents.clone() {
             let agent = &plan.launch.agent;

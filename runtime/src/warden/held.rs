@@ -131,7 +131,7 @@ mod tests {
         assert_eq!(first.settle(), Ok(()));
         let mut second = held(&policy);
         second.follow(&mut first);
-        second.hear(report(&second, &[Wall::Ipc.into()]));
+        assert!(second.hear(report(&second, &[Wall::Ipc.into()])));
         assert_eq!(second.settle(), Ok(()), "of a host that is started again as well");
     }
 

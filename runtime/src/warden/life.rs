@@ -13,6 +13,7 @@ mod again;
 mod cpu;
 mod due;
 mod ends;
+mod struck;
 
 use std::{
     collections::BTreeMap,
@@ -37,6 +38,7 @@ use crate::{
         spawned,
     },
     cell::{AgentName, CloseReason, Identity},
+    policy::LimitName,
 };
 
 /// After the kill, how long a process may take to be gone before the warden says that it is not: one in
@@ -110,6 +112,8 @@ pub enum News {
     HostEnded(usize, End),
     /// The run of an agent that lives by events is over.
     Over(AgentName),
+    /// An agent ran so often into a limit.
+    Struck(AgentName, LimitName, u64),
 }
 
 /// The life of one cell.
@@ -148,12 +152,7 @@ impl Life {
         match event {
             Event::Packet(index, packet) => self.packet(index, packet),
             Event::Garbled(index) => self.garbled(index),
-            Event::Output(index, stream, bytes) => {
-                if let Some(log) = self.children[index].runs.first_mut().and_then(|run| run.log.as_mut()) {
-                    log.push(stream, &bytes);
-                }
-                Step::Wait
-            }
+            Event::Output(index, stream, bytes) => self.logged(index, 0, stream, &bytes),
             Event::Exited(index) => self.exited(index),
             Event::Request(request) => self.request(request.ask, request.answers),
             Event::Signal => self.signal(),
@@ -174,12 +173,7 @@ impl Life {
             return Step::Wait;
         }
         match packet {
-            Packet::Output { guest, stream, bytes } => {
-                if let Some(log) = child.runs.get_mut(usize::from(guest)).and_then(|run| run.log.as_mut()) {
-                    log.push(stream, &bytes);
-                }
-                Step::Wait
-            }
+            Packet::Output { guest, stream, bytes } => self.logged(index, usize::from(guest), stream, &bytes),
             Packet::Control(said) => self.said(index, said),
         }
     }
@@ -233,13 +227,22 @@ impl Life {
                 if !run.by_events {
                     return self.garbled(index);
                 }
+                if let FromChild::EventOver { outcome, .. } = &said {
+                    self.lost(&agent, outcome);
+                }
                 self.news.push(News::Said(index, said));
+                return Step::Wait;
+            }
+            FromChild::Limit { limit, count, .. } => {
+                self.news.push(News::Struck(agent, limit, count));
                 return Step::Wait;
             }
             FromChild::Dropped { bytes, .. } => {
                 if let Some(log) = &mut run.log {
                     log.add_dropped(bytes);
+                    self.news.push(News::Struck(agent, LimitName::Log, 1));
                 }
+                return Step::Wait;
             }
         }
         self.progress()
@@ -249,12 +252,14 @@ impl Life {
     fn run_ended(&mut self, index: usize, agent: AgentName, end: End, started: bool) -> Step {
         let child = &mut self.children[index];
         let again = child.again.is_restart();
+        let mut ended = None;
         if let Some(run) = child.run(&agent) {
-            run.end(end.clone());
+            ended = run.end(end.clone());
             if run.by_events {
                 self.news.push(News::Over(agent.clone()));
             }
         }
+        ended.iter().for_each(|end| self.struck_by(&agent, end));
         // One that was started again belongs to a cell that goes on.
         if started || again { self.after_end(agent, end) } else { self.did_not_start(index) }
     }
@@ -325,18 +330,19 @@ impl Life {
         if child.runs.iter().any(|run| run.by_events) {
             self.news.push(News::HostEnded(index, end.clone()));
         }
-        let mut recorded = None;
+        let (mut recorded, mut ended) = (None, Vec::new());
         for run in child.runs.iter_mut().filter(|run| !run.is_over() && !matches!(run.stage, Stage::Paused)) {
             if matches!(run.stage, Stage::Starting) && run.refusal.is_none() {
                 let words = run.log.as_ref().map(super::logs::Log::last_words).filter(|words| !words.is_empty());
                 run.refusal = Some(words.unwrap_or_else(|| format!("it ended before it was ready: {}", describe(&end))));
             }
-            run.end(end.clone());
+            ended.extend(run.end(end.clone()).map(|end| (run.agent.clone(), end)));
             if run.by_events {
                 self.news.push(News::Over(run.agent.clone()));
             }
             recorded = Some(run.agent.clone());
         }
+        ended.iter().for_each(|(agent, end)| self.struck_by(agent, end));
         if let Some(at) = self.joining.iter().position(|(joining, _)| *joining == index) {
             self.joining.remove(at);
             let why = self.children[index].runs.iter().find_map(|run| run.refusal.clone());

@@ -103,6 +103,8 @@ pub struct Log {
     pending: [Vec<u8>; 2],
     bucket: Bucket,
     dropped: u64,
+    /// Whether something was dropped past the rate, since it was last asked.
+    flooded: bool,
     /// When the count was last written.
     noted: Instant,
     /// The end of what the agent wrote to standard error, for error messages.
@@ -124,6 +126,7 @@ impl Log {
             pending: [Vec::new(), Vec::new()],
             bucket: Bucket::new(),
             dropped: 0,
+            flooded: false,
             noted: Instant::now(),
             tail: Vec::new(),
         }
@@ -143,6 +146,7 @@ impl Log {
             // Short lines cost what they take on disk, with their time and stream.
             if !self.bucket.spend(piece + newline.map_or(0, |_| HEAD_BYTES)) {
                 self.dropped += rest.len() as u64;
+                self.flooded = true;
                 break;
             }
             self.pending[stream.index()].extend_from_slice(&rest[..piece]);
@@ -155,6 +159,11 @@ impl Log {
             self.note_dropped();
         }
         self.flush();
+    }
+
+    /// Whether output was dropped past the rate, since this was last asked.
+    pub fn take_flooded(&mut self) -> bool {
+        std::mem::take(&mut self.flooded)
     }
 
     /// Adds to what was dropped on the way to the warden.

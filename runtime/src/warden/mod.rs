@@ -33,6 +33,7 @@ mod post;
 mod rehearse;
 mod reopen;
 mod spec;
+mod strikes;
 mod watch;
 mod writer;
 

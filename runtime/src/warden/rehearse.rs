@@ -168,6 +168,7 @@ fn hear(child: Spawned, launches: &[Launch]) -> Vec<Rehearsed> {
             | FromChild::Call { .. }
             | FromChild::EventOver { .. }
             | FromChild::Idle { .. }
+            | FromChild::Limit { .. }
             | FromChild::Dropped { .. } => break,
         }
     }

@@ -199,7 +199,11 @@ pub fn live(mut spawned: Spawned) -> Life {
             FromChild::Ready { .. } => life.ready = true,
             FromChild::Refused { message, .. } => life.refused = Some(message),
             FromChild::Ended { end, .. } => life.end = Some(end),
-            FromChild::Dropped { .. } | FromChild::Call { .. } | FromChild::EventOver { .. } | FromChild::Idle { .. } => {
+            FromChild::Dropped { .. }
+            | FromChild::Limit { .. }
+            | FromChild::Call { .. }
+            | FromChild::EventOver { .. }
+            | FromChild::Idle { .. } => {
                 panic!("no word of a reaper: {message:?}")
             }
         }

@@ -20,7 +20,7 @@ use lazarus::{
     },
     cell::{AgentName, Role},
     mail::{Call, Gift, Message, MessageId, Refusal, Text},
-    policy::{Limits, Policy, Report},
+    policy::{LimitName, Limits, Policy, Report},
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
@@ -108,6 +108,8 @@ pub struct Heard {
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
     pub dropped: u64,
+    /// Limits that it ran into, and how often.
+    pub struck: BTreeMap<LimitName, u64>,
     /// Calls that were not answered yet.
     pub calls: VecDeque<(u64, Call)>,
     /// Events that are over.
@@ -175,6 +177,7 @@ impl Host {
             FromChild::Refused { agent, message } => of(heard, &agent).refused = Some(message),
             FromChild::Ended { agent, end } => of(heard, &agent).ended = Some((end, self.started.elapsed())),
             FromChild::Dropped { agent, bytes } => of(heard, &agent).dropped += bytes,
+            FromChild::Limit { agent, limit, count } => *of(heard, &agent).struck.entry(limit).or_default() += count,
             FromChild::Call { agent, number, call } => of(heard, &agent).calls.push_back((number, call)),
             FromChild::EventOver { agent, event, outcome } => of(heard, &agent).over.push((event, outcome)),
             FromChild::Idle { agent } => of(heard, &agent).idle += 1,

@@ -18,6 +18,11 @@ mod limits;
 mod neighbours;
 mod programs;
 mod promises;
+mod quota;
+mod quota_held;
+mod script;
+mod script_component;
+mod script_module;
 mod wat;
 mod worlds;
 
@@ -57,6 +62,8 @@ fn all() -> Vec<Case> {
         close::CASES,
         limits::CASES,
         files::CASES,
+        quota::CASES,
+        quota_held::CASES,
         neighbours::CASES,
         cost::CASES,
         inspect::CASES,

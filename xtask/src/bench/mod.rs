@@ -1,11 +1,12 @@
-//! `cargo xtask bench`: what a cell costs, beside a bare process, bubblewrap and wasmtime's own command; what the jail adds to a spawn; and
-//! what messages cost.
+//! `cargo xtask bench`: what a cell costs, beside a bare process, bubblewrap and wasmtime's own command; what the jail adds to a spawn; what messages
+//! cost; and what limits cost, and how exactly they hold.
 //!
 //! Everything is measured in one run and in turn, round by round, so that a machine that is busy for a while is busy for all
 //! of them. What cannot be measured here is in the table, with the reason.
 
 mod cases;
 mod jail;
+mod limits;
 mod machine;
 mod mail;
 mod memory;
@@ -66,6 +67,13 @@ pub fn main(workspace: &Workspace, options: &Options) -> Result<()> {
         }
         Err(reason) => Err(reason.clone()),
     };
+    let limits = match &hello {
+        Ok(_) => {
+            eprintln!("   xtask: limits");
+            Ok(limits::measure(workspace, &lazarus, directory.path())?)
+        }
+        Err(reason) => Err(reason.clone()),
+    };
     leave_nothing(&lazarus)?;
 
     let figures = table::Figures { machine: machine::describe(), rounds: options.rounds, cases: table::lines(&cases), memory };
@@ -74,10 +82,15 @@ pub fn main(workspace: &Workspace, options: &Options) -> Result<()> {
         Ok(mail) => print!("{}", mail.text()),
         Err(reason) => println!("not measured: messages: {reason}"),
     }
+    match &limits {
+        Ok(limits) => print!("{}", limits.text()),
+        Err(reason) => println!("not measured: limits: {reason}"),
+    }
     if let Some(file) = &options.json {
         let mut json = table::json(&figures);
         json["jail"] = jail.json();
         json["messages"] = mail.map_or_else(|reason| serde_json::json!({ "not_measured": reason }), |mail| mail.json());
+        json["limits"] = limits.map_or_else(|reason| serde_json::json!({ "not_measured": reason }), |limits| limits.json());
         let json = serde_json::to_string_pretty(&json)?;
         fs::write(file, json + "\n").with_context(|| format!("write {}", file.display()))?;
     }

@@ -16,6 +16,11 @@ use crate::{
     },
 };
 
+/// Within this, a full mailbox has one row.
+const LIMIT_ROW_EVERY: chrono::TimeDelta = chrono::TimeDelta::minutes(1);
+/// How far back that row is looked for: further than a minute of refusals reaches, and soon done.
+const LIMIT_ROWS_LOOKED_AT: u32 = 1000;
+
 impl Registry {
     /// Accepts messages outside of an event: all in one commit, or none. Each has an audit row. Returns them as stored, with attempt 0.
     ///
@@ -45,6 +50,7 @@ impl Registry {
                     None => waiting.entry(&draft.receiver).or_insert(waiting_for(write, cell, &draft.receiver, most_waiting)?),
                 };
                 if *waiting >= most_waiting {
+                    limit_hit(write, cell, &draft.receiver)?;
                     return refuse(RegistryError::MailboxFull { cell: cell.clone(), receiver: draft.receiver.clone(), most: most_waiting });
                 }
                 *waiting += 1;
@@ -60,6 +66,23 @@ impl Registry {
             Ok(Verdict::Granted(stored.into_iter().map(|(message, _)| message).collect()))
         })
     }
+}
+
+/// Writes down that a receiver's mailbox is full, unless that was written within the last minute. The refusal itself has a row of its own.
+fn limit_hit(write: &Write<'_, '_>, cell: &CellId, receiver: &Identity) -> Result<(), RegistryError> {
+    let begins = format!("{receiver}: limit messages");
+    let since = (write.at - LIMIT_ROW_EVERY).timestamp_micros();
+    let cannot = RegistryError::while_doing("look for a limit's row");
+    // From the newest backwards, as far as the minute reaches.
+    let sql = "SELECT EXISTS (SELECT 1 FROM (SELECT at, cell_id, action, detail FROM audit ORDER BY seq DESC LIMIT ?1)
+        WHERE at > ?2 AND cell_id = ?3 AND action = 'limit' AND substr(detail, 1, length(?4)) = ?4)";
+    let values = params![LIMIT_ROWS_LOOKED_AT, since, cell.as_str(), begins];
+    let is_written: bool =
+        write.tx.prepare_cached(sql).and_then(|mut select| select.query_row(values, |row| row.get(0))).map_err(cannot)?;
+    if is_written {
+        return Ok(());
+    }
+    write.audit(Action::Limit, Phase::Done, cell, &format!("{begins}, a message was refused (there is at most one row a minute)"))
 }
 
 /// The refusal of messages by a cell in such a state.

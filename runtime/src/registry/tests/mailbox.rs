@@ -247,6 +247,7 @@ fn a_mailbox_is_full_for_one_receiver_and_all_or_none_is_accepted() {
     assert_eq!(fixture.drain(&cell, "agent:critic").len(), 3);
     fixture.send(&cell, "agent:scribe", "agent:critic", "again");
     assert_eq!(fixture.log().iter().filter(|row| *row == "send refused").count(), 2);
+    assert_eq!(fixture.log().iter().filter(|row| *row == "limit done").count(), 1, "one a minute");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::{
     audit::{Action, Draft, Phase},
     cell::{AgentName, CloseReason, OnExpire, Record, State},
     jail::liveness,
-    policy::Limits,
+    policy::{LimitName, Limits},
     registry::Registry,
     seal,
     warden::{
@@ -58,11 +58,11 @@ fn look(pace: &mut Pace, dir: &Dir, most: Amount) -> Option<Amount> {
 }
 
 /// Which limit is passed, and by what.
-fn passed(what: &str, seen: Amount, limits: &Limits) -> (&'static str, String) {
+fn passed(what: &str, seen: Amount, limits: &Limits) -> (LimitName, String) {
     if seen.bytes > limits.home.bytes() {
-        ("home", format!("{what} holds more than {}", limits.home))
+        (LimitName::Home, format!("{what} holds more than {}", limits.home))
     } else {
-        ("files", format!("{what} holds more than {} files and directories", limits.files))
+        (LimitName::Files, format!("{what} holds more than {} files, directories and links", limits.files))
     }
 }
 
@@ -93,12 +93,12 @@ impl Duty {
         }
         self.homes = homes;
         for (agent, (limit, message)) in outgrown {
-            self.life.end_for_limit(&agent, limit, message);
+            self.life.end_for_limit(&agent, limit.as_str(), message);
         }
     }
 
     /// Every agent, where what they share has outgrown the largest of their limits (nobody knows which of them wrote it), or is gone.
-    fn outgrown_shared(&self, pace: &mut Pace) -> Vec<(AgentName, (&'static str, String))> {
+    fn outgrown_shared(&self, pace: &mut Pace) -> Vec<(AgentName, (LimitName, String))> {
         if Instant::now() < pace.due_at() {
             return Vec::new();
         }
@@ -117,7 +117,7 @@ impl Duty {
                     return Vec::new();
                 }
                 // Somebody removed the whole root: nobody can find this cell any more, so it ends by itself.
-                ("home", "the cell's directory was removed".to_owned())
+                (LimitName::Home, "the cell's directory was removed".to_owned())
             }
         };
         agents.into_iter().map(|run| (run.agent.clone(), why.clone())).collect()

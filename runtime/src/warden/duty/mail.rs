@@ -49,6 +49,7 @@ impl Duty {
                 News::Ready(agent) => self.post.ready(&agent),
                 News::HostEnded(child, end) => self.post.host_ended(child, &end),
                 News::Over(agent) => self.post.move_out(&agent),
+                News::Struck(agent, limit, count) => self.struck(&agent, limit, count),
                 News::Said(child, said) => {
                     let understood = match said {
                         FromChild::Call { agent, number, call } => self.post.asked(child, &agent, number, call),
@@ -61,6 +62,7 @@ impl Duty {
                         | FromChild::Ready { .. }
                         | FromChild::Refused { .. }
                         | FromChild::Ended { .. }
+                        | FromChild::Limit { .. }
                         | FromChild::Dropped { .. } => Ok(()),
                     };
                     if understood.is_err() {

@@ -10,7 +10,7 @@ use wasmtime_wasi::{
     FsPerms, WasiCtx, WasiCtxView, WasiView,
     filesystem::{Descriptor, WasiFilesystemCtx},
     p1::WasiP1Ctx,
-    p2::bindings::filesystem::preopens,
+    p2::bindings::filesystem::{preopens, types},
 };
 
 use super::{
@@ -18,12 +18,13 @@ use super::{
     limiter::Limiter,
     meter::Meter,
     places::Place,
+    quota::{Descriptors, Keeper, Nodes},
     stdio::{CapturedIn, CapturedOut, InheritedIn, InheritedOut},
     told::Told,
 };
 use crate::{
     backend::{Launch, Program, Stdio, protocol::Stream, reach, wasm::text::one_line},
-    policy::{Address, Enforcer, LimitName, Limits, Report, Subject, Wall, format_duration},
+    policy::{Address, Enforcer, Granted, LimitName, Limits, Report, Subject, Wall, format_duration},
 };
 
 /// Resources (descriptors, their streams, pollables) an open file: a descriptor, a stream each way, a pollable each.
@@ -41,9 +42,26 @@ pub struct State {
     pub member: Member,
     /// The directories of a component.
     places: Arc<[Place]>,
+    /// Which accounts a component's descriptors belong to.
+    pub nodes: Nodes,
+    /// What a core module's descriptors stand for.
+    pub descriptors: Descriptors,
+    /// How its calls ask those accounts.
+    pub keeper: Keeper,
 }
 
 impl State {
+    /// A state without directories.
+    #[cfg(test)]
+    pub fn for_tests(wasi: WasiP1Ctx, limiter: Limiter, member: Member, keeper: Keeper) -> Self {
+        Self { wasi, limiter, member, keeper, places: Arc::new([]), nodes: Nodes::default(), descriptors: Descriptors::default() }
+    }
+
+    /// The directories that the guest was given, in their order.
+    pub fn places(&self) -> &[Place] {
+        &self.places
+    }
+
     /// Lets go of what belonged to the last event: what is known of the cell, whose time passes, and a limit that the guest lived on with.
     pub fn next_event(&mut self) {
         self.member.facts = None;
@@ -62,8 +80,11 @@ impl WasiView for State {
 impl preopens::Host for State {
     fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
         let places = Arc::clone(&self.places);
-        let table = self.wasi.ctx().table;
-        let push = |place: &Place| Ok((table.push(Descriptor::Dir(place.dir.clone()))?, place.guest.clone()));
+        let push = |place: &Place| {
+            let given = self.wasi.ctx().table.push(Descriptor::Dir(place.dir.clone()))?;
+            self.nodes.opened(&given, place.ledger.clone().into());
+            Ok((given, place.guest.clone()))
+        };
         places.iter().map(push).collect()
     }
 }
@@ -76,6 +97,7 @@ pub fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
     linker.allow_shadowing(true);
     preopens::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    types::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -148,8 +170,15 @@ impl Recipe {
     /// Makes a store: everything that holds a promise is set here, and put on record by [`Recipe::promise`].
     pub fn store(&self, engine: &Engine) -> Store<State> {
         let limits = &self.launch.policy.limits;
-        let mut state =
-            State { wasi: self.wasi(), limiter: Limiter::new(limits), member: self.member.clone(), places: Arc::clone(&self.places) };
+        let mut state = State {
+            wasi: self.wasi(),
+            limiter: Limiter::new(limits, Some(Arc::clone(&self.member.strikes))),
+            keeper: Keeper::new(self.alone, Arc::clone(&self.member.strikes)),
+            member: self.member.clone(),
+            places: Arc::clone(&self.places),
+            nodes: Nodes::default(),
+            descriptors: Descriptors::default(),
+        };
         // Each resource is memory of the host, and many are descriptors.
         state.wasi.ctx().table.set_max_capacity(most_resources(limits));
         let mut store = Store::new(engine, state);
@@ -214,7 +243,30 @@ impl Recipe {
         let hostcall = Subject::limit(LimitName::Hostcall, limits.hostcall);
         report.full(Enforcer::Wasm, hostcall, format!("at most {} allocated by one host call", limits.hostcall));
         report.full(Enforcer::Wasm, Subject::limit(LimitName::Stack, limits.stack), format!("a stack of {}", limits.stack));
+        self.promise_space(report);
         self.promise_time(by_events, report);
+    }
+
+    fn promise_space(&self, report: &mut Report) {
+        for (place, ledger) in self.places.iter().filter_map(|place| Some((place, place.ledger.as_ref()?))) {
+            let allowance = ledger.allowance();
+            let (home, files) = (Subject::limit(LimitName::Home, allowance.size()), Subject::limit(LimitName::Files, allowance.entries));
+            let tree = if place.granted == Granted::Shared { reach::SHARED } else { "its home" };
+            let bytes = format!("keeps at most {} in {tree}: a write past that fails", allowance.size());
+            let entries = format!("keeps at most {} files, directories and links in {tree}: one more fails", allowance.entries);
+            match place.granted {
+                Granted::Shared => {
+                    let because = "exact for the agents of this host, together; one that was invited writes from a host of its own: the warden \
+                        measures every few seconds, and ends the agents where their sum is too much";
+                    report.partial(Enforcer::Wasm, home, bytes, because);
+                    report.partial(Enforcer::Wasm, files, entries, because);
+                }
+                Granted::Home | Granted::Mount | Granted::Read | Granted::Scratch | Granted::Client | Granted::Device | Granted::Made => {
+                    report.full(Enforcer::Wasm, home, bytes);
+                    report.full(Enforcer::Wasm, files, entries);
+                }
+            }
+        }
     }
 
     fn promise_time(&self, by_events: bool, report: &mut Report) {

@@ -1,7 +1,10 @@
 //! What a guest may have of memory, tables and instances: counted together, over all of them.
 
+use std::sync::Arc;
+
 use wasmtime::ResourceLimiter;
 
+use super::strikes::Strikes;
 use crate::policy::{Enforcer, LimitName, Limits, Report, Subject};
 
 /// A limit that the guest ran into.
@@ -65,6 +68,8 @@ pub struct Limiter {
     elements: Sum,
     each: usize,
     hit: Option<Hit>,
+    /// Where refusals are told.
+    strikes: Option<Arc<Strikes>>,
 }
 
 impl Limiter {
@@ -79,15 +84,21 @@ impl Limiter {
     }
 
     /// Makes the limiter of a fresh store.
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(limits: &Limits, strikes: Option<Arc<Strikes>>) -> Self {
         let each = usize::try_from(limits.instances.get()).unwrap_or(usize::MAX);
         let elements = usize::try_from(limits.table_elements.get()).unwrap_or(usize::MAX);
-        Self { memory: Sum::new(limits.memory.as_usize()), elements: Sum::new(elements), each, hit: None }
+        Self { memory: Sum::new(limits.memory.as_usize()), elements: Sum::new(elements), each, hit: None, strikes }
     }
 
     /// The limit that last refused something to the guest.
     pub const fn hit(&self) -> Option<Hit> {
         self.hit
+    }
+
+    fn struck(&self, limit: LimitName) {
+        if let Some(strikes) = &self.strikes {
+            strikes.hit(limit);
+        }
     }
 
     /// Forgets what was refused: the guest lived on without it.
@@ -101,6 +112,7 @@ impl ResourceLimiter for Limiter {
         let permitted = self.memory.grow(current, desired, maximum);
         if permitted == Some(false) {
             self.hit = Some(Hit::Memory);
+            self.struck(LimitName::Memory);
         }
         Ok(permitted == Some(true))
     }
@@ -114,6 +126,7 @@ impl ResourceLimiter for Limiter {
         let permitted = self.elements.grow(current, desired, maximum);
         if permitted == Some(false) {
             self.hit = Some(Hit::TableElements);
+            self.struck(LimitName::TableElements);
         }
         Ok(permitted == Some(true))
     }
@@ -146,7 +159,7 @@ mod tests {
     #[test]
     fn memories_are_counted_together() {
         let limits = Limits { memory: ByteSize::kib(256), ..Limits::default() };
-        let mut limiter = Limiter::new(&limits);
+        let mut limiter = Limiter::new(&limits, None);
         assert!(limiter.memory_growing(0, 2 * PAGE, None).expect("answer"));
         assert!(limiter.memory_growing(0, PAGE, None).expect("answer"), "a second memory");
         assert!(!limiter.memory_growing(PAGE, 3 * PAGE, None).expect("answer"), "past the sum");
@@ -157,7 +170,7 @@ mod tests {
     #[test]
     fn a_failed_growth_is_taken_back_once() {
         let limits = Limits { memory: ByteSize::kib(128), ..Limits::default() };
-        let mut limiter = Limiter::new(&limits);
+        let mut limiter = Limiter::new(&limits, None);
         assert!(limiter.memory_growing(0, 2 * PAGE, None).expect("answer"));
         for _ in 0..2 {
             limiter.memory_grow_failed(wasmtime::Error::msg("no memory")).expect("taken back");
@@ -168,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_guests_own_maximum_is_no_limit_of_ours() {
-        let mut limiter = Limiter::new(&Limits::default());
+        let mut limiter = Limiter::new(&Limits::default(), None);
         assert!(!limiter.memory_growing(0, 2 * PAGE, Some(PAGE)).expect("answer"));
         assert!(!limiter.table_growing(0, 20, Some(10)).expect("answer"));
         assert_eq!(limiter.hit(), None);

@@ -12,7 +12,9 @@ use super::{
     outbox::Outbox,
     p1,
     places::Opened,
+    quota::Allowance,
     stdio::InheritedOut,
+    strikes::Strikes,
     told::{Tell, Told, told},
 };
 use crate::{
@@ -116,10 +118,13 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// A loader of these programs.
-    pub fn new(programs: Vec<OwnedFd>, alone: bool, outbox: &Arc<Outbox>) -> Self {
+    /// A loader of these programs, for all of these launches.
+    pub fn new(programs: Vec<OwnedFd>, launches: &[Launch], outbox: &Arc<Outbox>) -> Self {
         let programs = programs.into_iter().map(File::from).collect();
-        Self { programs, ready: BTreeMap::new(), engines: Vec::new(), opened: Opened::new(alone), alone, outbox: Arc::clone(outbox) }
+        let alone = launches.len() == 1;
+        let shared = launches.iter().map(|launch| Allowance::of(&launch.policy.limits)).reduce(Allowance::max);
+        let opened = Opened::new(alone, shared.unwrap_or(Allowance { bytes: 0, entries: 0 }));
+        Self { programs, ready: BTreeMap::new(), engines: Vec::new(), opened, alone, outbox: Arc::clone(outbox) }
     }
 
     /// The engines of all guests that were loaded, by their numbers.
@@ -141,9 +146,10 @@ impl Loader {
         let by_events = form == WasmForm::Agent;
         let desk = by_events.then(|| Arc::new(Desk::new(index, launch.agent.clone(), Arc::clone(&self.outbox))));
         let home = launch.home.as_ref().and(places.first());
-        let pulse = home.map(|home| Arc::new(Pulse::new(Arc::clone(&home.dir.dir))));
+        let pulse = home.map(|home| Arc::new(Pulse::new(Arc::clone(&home.dir.dir), home.ledger.clone())));
+        let strikes = Arc::new(Strikes::new(Arc::clone(&self.outbox), index, launch.agent.clone()));
         let stderr = (launch.stdio == Stdio::Inherited).then(|| InheritedOut::new(Stream::Stderr));
-        let member = Member { index, outbox: Arc::clone(&self.outbox), stderr, pulse, desk, facts: None };
+        let member = Member { index, outbox: Arc::clone(&self.outbox), stderr, pulse, desk, strikes, facts: None };
         let parts = Parts {
             launch: Arc::new(launch),
             index,

@@ -21,8 +21,10 @@ mod meter;
 mod outbox;
 mod p1;
 mod places;
+mod quota;
 mod run;
 mod stdio;
+mod strikes;
 mod told;
 
 use std::{
@@ -134,7 +136,7 @@ fn serve(spec: HostSpec, socket: OwnedFd, fallen: Option<Fallen>) -> Result<(), 
         let _entered = runtime.enter();
         let agents = spec.launches.iter().map(|launch| launch.agent.clone());
         let outbox = Arc::new(Outbox::new(socket, agents).map_err(HostError::Loop)?);
-        let loader = Loader::new(programs, count == 1, &outbox);
+        let loader = Loader::new(programs, &spec.launches, &outbox);
         let (loaded, engines) = load_all(spec.launches, &spec.program_of, loader, &outbox);
         match confine(loaded, &outbox) {
             Ok(_) if spec.rehearsal => {

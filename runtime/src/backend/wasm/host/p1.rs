@@ -3,10 +3,7 @@
 use wasmtime::{AsContextMut as _, Caller, Extern, Linker};
 use wasmtime_wasi::{
     I32Exit,
-    p1::{
-        WasiP1Ctx, add_to_linker_async,
-        wasi_snapshot_preview1::{self as original, WasiSnapshotPreview1},
-    },
+    p1::wasi_snapshot_preview1::{self as original, WasiSnapshotPreview1},
 };
 use wiggle::GuestMemory;
 
@@ -20,13 +17,15 @@ const SUBSCRIPTION_BYTES: usize = 48;
 const EVENT_BYTES: usize = 32;
 /// `errno::fault`: a pointer outside of the guest's memory.
 const ERRNO_FAULT: i32 = 21;
+/// `errno::inval`.
+const ERRNO_INVAL: i32 = 28;
 
 /// Links preview 1.
 ///
 /// # Errors
 /// What wasmtime says; none of these names is taken.
 pub fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    add_to_linker_async(linker, |state: &mut State| &mut state.wasi)?;
+    original::add_to_linker(linker, |state: &mut State| state)?;
     linker.allow_shadowing(true);
     // The original traps from 126 up; programs in the wild exit with 127 or 255, and their callers look at it.
     linker.func_wrap(PREVIEW1, "proc_exit", |code: i32| -> wasmtime::Result<()> { Err(I32Exit(code).into()) })?;
@@ -36,14 +35,14 @@ pub fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap_async(PREVIEW1, "fd_read", |mut caller: Caller<'_, State>, (fd, list, count, done): (i32, i32, i32, i32)| {
         Box::new(async move {
             let mut call = Call::new(&mut caller, list, count)?;
-            let answer = original::fd_read(call.wasi, &mut call.memory, fd, list, count, done).await;
+            let answer = original::fd_read(call.state, &mut call.memory, fd, list, count, done).await;
             call.finish(answer)
         })
     })?;
     linker.func_wrap_async(PREVIEW1, "fd_write", |mut caller: Caller<'_, State>, (fd, list, count, done): (i32, i32, i32, i32)| {
         Box::new(async move {
             let mut call = Call::new(&mut caller, list, count)?;
-            let answer = original::fd_write(call.wasi, &mut call.memory, fd, list, count, done).await;
+            let answer = original::fd_write(call.state, &mut call.memory, fd, list, count, done).await;
             call.finish(answer)
         })
     })?;
@@ -53,7 +52,7 @@ pub fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         |mut caller: Caller<'_, State>, (fd, list, count, offset, done): (i32, i32, i32, i64, i32)| {
             Box::new(async move {
                 let mut call = Call::new(&mut caller, list, count)?;
-                let answer = original::fd_pread(call.wasi, &mut call.memory, fd, list, count, offset, done).await;
+                let answer = original::fd_pread(call.state, &mut call.memory, fd, list, count, offset, done).await;
                 call.finish(answer)
             })
         },
@@ -64,7 +63,7 @@ pub fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         |mut caller: Caller<'_, State>, (fd, list, count, offset, done): (i32, i32, i32, i64, i32)| {
             Box::new(async move {
                 let mut call = Call::new(&mut caller, list, count)?;
-                let answer = original::fd_pwrite(call.wasi, &mut call.memory, fd, list, count, offset, done).await;
+                let answer = original::fd_pwrite(call.state, &mut call.memory, fd, list, count, offset, done).await;
                 call.finish(answer)
             })
         },
@@ -72,20 +71,20 @@ pub fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// The caller's memory and WASI state, with the fuel of this call set, and the bytes that it may have allocated.
-fn parts<'a>(caller: &'a mut Caller<'_, State>) -> wasmtime::Result<(&'a mut [u8], &'a mut WasiP1Ctx, usize)> {
+/// The caller's memory and state, with the fuel of this call set, and the bytes that it may have allocated.
+fn parts<'a>(caller: &'a mut Caller<'_, State>) -> wasmtime::Result<(&'a mut [u8], &'a mut State, usize)> {
     let fuel = caller.as_context_mut().hostcall_fuel();
     let Some(Extern::Memory(memory)) = caller.get_export("memory") else {
         wasmtime::bail!("the module does not export its memory as \"memory\"");
     };
     let (bytes, state) = memory.data_and_store_mut(caller);
-    state.wasi.set_hostcall_fuel(fuel);
-    Ok((bytes, &mut state.wasi, fuel))
+    state.set_hostcall_fuel(fuel);
+    Ok((bytes, state, fuel))
 }
 
 /// A read or write whose first buffer is made no longer than what a host call may allocate, for as long as the call lasts.
 struct Call<'a> {
-    wasi: &'a mut WasiP1Ctx,
+    state: &'a mut State,
     memory: GuestMemory<'a>,
     /// Where a length was shortened, and what stood there. The guest cannot see it: it has one thread, which is in this call.
     shortened: Option<(usize, [u8; 4])>,
@@ -93,11 +92,11 @@ struct Call<'a> {
 
 impl<'a> Call<'a> {
     fn new(caller: &'a mut Caller<'_, State>, list: i32, count: i32) -> wasmtime::Result<Self> {
-        let (bytes, wasi, fuel) = parts(caller)?;
+        let (bytes, state, fuel) = parts(caller)?;
         // The list of buffers is paid from the same fuel, eight bytes each.
         let most = u32::try_from(fuel / 2).unwrap_or(u32::MAX);
         let shortened = shorten(bytes, list.cast_unsigned(), count.cast_unsigned(), most);
-        Ok(Self { wasi, memory: GuestMemory::Unshared(bytes), shortened })
+        Ok(Self { state, memory: GuestMemory::Unshared(bytes), shortened })
     }
 
     fn finish<T>(mut self, answer: wasmtime::Result<T>) -> wasmtime::Result<T> {
@@ -135,9 +134,13 @@ fn shorten(bytes: &mut [u8], list: u32, count: u32, most: u32) -> Option<(usize,
 /// Sleeps on the event loop where the guest waits for one relative time alone; the original does everything else.
 async fn poll_oneoff(mut caller: Caller<'_, State>, arguments: (i32, i32, i32, i32)) -> wasmtime::Result<i32> {
     let (subscriptions, events, count, done) = arguments;
-    let (bytes, wasi, _) = parts(&mut caller)?;
+    let (bytes, state, _) = parts(&mut caller)?;
+    if count == 1 && Sleep::by_cpu_clock(bytes, subscriptions) {
+        // The original would sleep in place for these too, where it may do file work in place.
+        return Ok(ERRNO_INVAL);
+    }
     let Some(event) = (count == 1).then(|| Sleep::asked(bytes, subscriptions)).flatten() else {
-        return original::poll_oneoff(wasi, &mut GuestMemory::Unshared(bytes), subscriptions, events, count, done).await;
+        return original::poll_oneoff(state, &mut GuestMemory::Unshared(bytes), subscriptions, events, count, done).await;
     };
     tokio::time::sleep(event.time).await;
     let written = put(bytes, events, &event.event()).and_then(|()| put(bytes, done, &1_u32.to_le_bytes()));
@@ -157,6 +160,13 @@ struct Sleep {
 }
 
 impl Sleep {
+    /// Whether a subscription is to a clock that does not tell the time: of the CPU, of a process or a thread.
+    fn by_cpu_clock(bytes: &[u8], at: i32) -> bool {
+        let at = usize::try_from(at.cast_unsigned()).unwrap_or(usize::MAX);
+        let clock = at.checked_add(16).and_then(|from| bytes.get(from..from.checked_add(4)?)?.try_into().ok()).map(u32::from_le_bytes);
+        at.checked_add(8).and_then(|tag| bytes.get(tag)) == Some(&0) && clock.is_some_and(|clock| clock > 1)
+    }
+
     /// Reads a subscription, if it is one to a relative time.
     fn asked(bytes: &[u8], at: i32) -> Option<Self> {
         let at = usize::try_from(at.cast_unsigned()).ok()?;
@@ -210,6 +220,13 @@ mod tests {
         bytes[40] = 0;
         bytes[8] = 1;
         assert!(Sleep::asked(&bytes, 0).is_none(), "a descriptor");
+        bytes[16] = 2;
+        assert!(!Sleep::by_cpu_clock(&bytes, 0), "a descriptor");
+        bytes[8] = 0;
+        assert!(Sleep::by_cpu_clock(&bytes, 0) && Sleep::asked(&bytes, 0).is_none());
+        bytes[16] = 1;
+        assert!(!Sleep::by_cpu_clock(&bytes, 0) && !Sleep::by_cpu_clock(&bytes, -1) && !Sleep::by_cpu_clock(&bytes, 90));
+        bytes[16] = 0;
         assert!(Sleep::asked(&bytes, 49).is_none());
         assert!(Sleep::asked(&bytes, -1).is_none());
     }

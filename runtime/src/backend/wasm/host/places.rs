@@ -6,11 +6,13 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use rustix::fs::OFlags;
 use wasmtime_wasi::{FsPerms, OpenMode, filesystem::Dir};
 
+use super::quota::{Allowance, Ledger};
 use crate::{
     backend::{
         Launch,
@@ -37,6 +39,8 @@ pub struct Place {
     pub writable: bool,
     /// As what it was granted.
     pub granted: Granted,
+    /// The account of what the guest writes here: none where it may only read, and for mounts.
+    pub ledger: Option<Arc<Ledger>>,
 }
 
 impl Place {
@@ -57,6 +61,14 @@ pub enum PlaceError {
         /// The guest's path.
         guest: String,
     },
+    /// A home that cannot be measured, so that nothing could be held to its limit.
+    #[error("measure {host}: {source}")]
+    Measure {
+        /// The path on the machine.
+        host: String,
+        /// What is wrong with it.
+        source: io::Error,
+    },
     /// Something else.
     #[error("mount {host} at {guest}: {source}")]
     Open {
@@ -74,12 +86,15 @@ pub struct Opened {
     /// Whether file work is done on the thread where the guest runs.
     in_place: bool,
     open: BTreeMap<PathBuf, Dir>,
+    /// What /shared may hold: nobody knows which of the guests wrote it, so that the largest of their limits counts.
+    shared: Allowance,
+    ledgers: BTreeMap<PathBuf, Arc<Ledger>>,
 }
 
 impl Opened {
     /// None yet.
-    pub const fn new(in_place: bool) -> Self {
-        Self { in_place, open: BTreeMap::new() }
+    pub const fn new(in_place: bool, shared: Allowance) -> Self {
+        Self { in_place, open: BTreeMap::new(), shared, ledgers: BTreeMap::new() }
     }
 
     /// Opens what a launch names: home, what is shared, mounts; in this order, which the guest sees too.
@@ -87,25 +102,44 @@ impl Opened {
     /// # Errors
     /// The first that is not a directory or cannot be opened.
     pub fn places(&mut self, launch: &Launch) -> Result<Vec<Place>, PlaceError> {
+        let own = Allowance::of(&launch.policy.limits);
         let place = |reached: &Reached| {
             let Reached { origin, host, guest, access } = reached;
-            self.place(host, &guest.to_string_lossy(), *access == Access::Rw, origin.granted())
+            self.place(host, &guest.to_string_lossy(), *access == Access::Rw, origin.granted(), own)
         };
         reach::reached(launch, true).iter().map(place).collect()
     }
 
-    fn place(&mut self, path: &Path, guest: &str, writable: bool, granted: Granted) -> Result<Place, PlaceError> {
+    fn place(&mut self, path: &Path, guest: &str, writable: bool, granted: Granted, own: Allowance) -> Result<Place, PlaceError> {
         let (host, guest) = (one_line(&path.to_string_lossy(), PATH_MOST), guest.to_owned());
         match self.dir(path) {
             Ok(mut dir) => {
                 // The descriptor is shared, what may be done with it is not.
                 (dir.perms, dir.open_mode) =
                     if writable { (FsPerms::ReadWrite, OpenMode::READ | OpenMode::WRITE) } else { (FsPerms::ReadOnly, OpenMode::READ) };
-                Ok(Place { dir, host, guest, writable, granted })
+                let allowance = match granted {
+                    _ if !writable => None,
+                    Granted::Home => Some(own),
+                    Granted::Shared => Some(self.shared),
+                    Granted::Mount | Granted::Read | Granted::Scratch | Granted::Client | Granted::Device | Granted::Made => None,
+                };
+                let measured = allowance.map(|allowance| self.ledger(path, &dir, allowance)).transpose();
+                let ledger = measured.map_err(|source| PlaceError::Measure { host: host.clone(), source })?;
+                Ok(Place { dir, host, guest, writable, granted, ledger })
             }
             Err(error) if error.kind() == io::ErrorKind::NotADirectory && path.is_file() => Err(PlaceError::File { host, guest }),
             Err(source) => Err(PlaceError::Open { host, guest, source }),
         }
+    }
+
+    /// The account of a directory: one, however many guests write there.
+    fn ledger(&mut self, path: &Path, dir: &Dir, allowance: Allowance) -> io::Result<Arc<Ledger>> {
+        if let Some(ledger) = self.ledgers.get(path) {
+            return Ok(Arc::clone(ledger));
+        }
+        let ledger = Ledger::open(cap_std::fs::Dir::from_std_file(dir.dir.try_clone()?), allowance)?;
+        self.ledgers.insert(path.to_owned(), Arc::clone(&ledger));
+        Ok(ledger)
     }
 
     fn dir(&mut self, path: &Path) -> io::Result<Dir> {

@@ -23,10 +23,12 @@ enum Entry {
 /// Runs a program to its end, and says so. Its store is dropped then, whatever the end was.
 pub async fn run(loaded: Loaded, ticker: Arc<Ticker>, outbox: Arc<Outbox>) {
     let (agent, index) = (loaded.recipe.launch.agent.clone(), loaded.recipe.index);
+    let strikes = Arc::clone(&loaded.recipe.member.strikes);
     let word = match live(loaded, &ticker, &outbox).await {
         Ok(end) => FromChild::Ended { agent, end },
         Err(end) => FromChild::Refused { agent, message: format!("start the program: {}", ends::before_ready(&end)) },
     };
+    strikes.tell_rest();
     outbox.say(index, &word);
 }
 

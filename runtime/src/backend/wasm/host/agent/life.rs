@@ -98,12 +98,14 @@ struct Life {
 /// Runs an agent to its end, and says so.
 pub async fn run(linked: Linked, loaded: Loaded, desk: Arc<Desk>, ticker: Arc<Ticker>, outbox: Arc<Outbox>) {
     let (agent, index) = (loaded.recipe.launch.agent.clone(), loaded.recipe.index);
+    let strikes = Arc::clone(&loaded.recipe.member.strikes);
     let life = Life { loaded, linked, desk: Arc::clone(&desk), ticker };
     let word = match life.live().await {
         Ok(end) => FromChild::Ended { agent, end },
         Err(message) => FromChild::Refused { agent, message },
     };
     desk.end();
+    strikes.tell_rest();
     outbox.say(index, &word);
 }
 
@@ -127,6 +129,7 @@ impl Life {
                 },
                 Next::Idle => {
                     drop(standing);
+                    self.loaded.recipe.member.strikes.tell_rest();
                     self.desk.idle();
                     Standing::Dropped(Beginning::Woken)
                 }

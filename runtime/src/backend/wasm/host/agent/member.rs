@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    super::{outbox::Outbox, stdio::InheritedOut},
+    super::{outbox::Outbox, stdio::InheritedOut, strikes::Strikes},
     Desk, Pulse,
 };
 use crate::{
@@ -28,6 +28,8 @@ pub struct Member {
     pub pulse: Option<Arc<Pulse>>,
     /// Where its calls go; none for programs that do not live by events.
     pub desk: Option<Arc<Desk>>,
+    /// What it was refused for a limit.
+    pub strikes: Arc<Strikes>,
     /// Where it is and as whom, as last told; forgotten when an event begins, since the time that is left passes.
     pub facts: Option<Facts>,
 }

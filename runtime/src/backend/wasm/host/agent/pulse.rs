@@ -11,6 +11,8 @@ use rustix::{
     io::Errno,
 };
 
+use super::super::quota::Ledger;
+
 /// More often than this is as good as this.
 const BEAT_LEAST: Duration = Duration::from_secs(1);
 
@@ -18,13 +20,15 @@ const BEAT_LEAST: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Pulse {
     home: Arc<File>,
+    /// The account of the home.
+    ledger: Option<Arc<Ledger>>,
     last: Mutex<Option<Instant>>,
 }
 
 impl Pulse {
     /// The pulse of the agent whose home is open here.
-    pub const fn new(home: Arc<File>) -> Self {
-        Self { home, last: Mutex::new(None) }
+    pub const fn new(home: Arc<File>, ledger: Option<Arc<Ledger>>) -> Self {
+        Self { home, ledger, last: Mutex::new(None) }
     }
 
     /// A sign of life, unless one was just given. What goes wrong is the agent's own doing: the home is full, or something else lies there.
@@ -36,6 +40,13 @@ impl Pulse {
         }
     }
 
+    /// Something was made that the home did not hold.
+    fn made(&self) {
+        if let Some(ledger) = &self.ledger {
+            ledger.made_by_host();
+        }
+    }
+
     /// Follows no link, since the guest may have put one there: the host reaches more than this guest does. Nor does it wait for a reader
     /// of a pipe.
     fn touch(&self) -> Result<(), Errno> {
@@ -44,12 +55,20 @@ impl Pulse {
         let logs = match open() {
             Err(Errno::NOENT) => {
                 mkdirat(&*self.home, "logs", Mode::RWXU)?;
+                self.made();
                 open()?
             }
             other => other?,
         };
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = openat(&logs, "heartbeat", flags, Mode::RUSR | Mode::WUSR)?;
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = match openat(&logs, "heartbeat", flags, Mode::empty()) {
+            Err(Errno::NOENT) => {
+                let file = openat(&logs, "heartbeat", flags | OFlags::CREATE | OFlags::EXCL, Mode::RUSR | Mode::WUSR)?;
+                self.made();
+                file
+            }
+            other => other?,
+        };
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         futimens(&file, &Timestamps { last_access: now, last_modification: now })
     }
@@ -62,7 +81,7 @@ mod tests {
     fn home() -> (tempfile::TempDir, Pulse) {
         let place = tempfile::tempdir().expect("a directory");
         let home = Arc::new(File::open(place.path()).expect("open"));
-        (place, Pulse::new(home))
+        (place, Pulse::new(home, None))
     }
 
     #[test]

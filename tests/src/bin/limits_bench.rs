@@ -1,0 +1,303 @@
+//! What limits cost, and how exactly they hold, for `cargo xtask bench`: prints one JSON object of raw figures.
+//!
+//! Usage: `limits_bench LAZARUS KEEPER.WASM FAULTY.WASM DIRECTORY ROUNDS`. The program under test is `LAZARUS`; everything is made below
+//! `DIRECTORY`.
+
+use std::{
+    error::Error,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use lazarus::{
+    audit::Action,
+    cell::CellId,
+    mail::Text,
+    operator::{Fate, Operator, Outgoing, Recipient},
+    registry::{AuditFilter, Registry},
+};
+use serde_json::{Value, json};
+use wasmtime_wasi::{FsPerms, WasiCtx, p1, p2::pipe::MemoryOutputPipe};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// How long anything may take before the benchmark gives up.
+const PATIENCE: Duration = Duration::from_secs(300);
+/// Writes of a round, 64 KiB each.
+const WRITES: u32 = 1024;
+/// The budgets that are overrun.
+const BUDGET: Duration = Duration::from_millis(300);
+/// Round trips of a neighbour, quiet and flooded.
+const ROUND_TRIPS: u32 = 200;
+/// What the flood writes.
+const FLOOD_BYTES: u64 = 1 << 30;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [lazarus, keeper, faulty, directory, rounds] = arguments.as_slice() else {
+        return Err("usage: limits_bench LAZARUS KEEPER.WASM FAULTY.WASM DIRECTORY ROUNDS".into());
+    };
+    let bench = Bench { lazarus: lazarus.into(), directory: directory.into() };
+    let rounds: u32 = rounds.parse()?;
+    let figures = json!({
+        "writes": bench.writes(rounds)?,
+        "overruns": bench.overruns(Path::new(faulty), rounds)?,
+        "flood": bench.flood(Path::new(keeper))?,
+    });
+    println!("{figures}");
+    Ok(())
+}
+
+/// The program under test, and where it works.
+struct Bench {
+    lazarus: PathBuf,
+    directory: PathBuf,
+}
+
+/// Writes so many times 64 KiB into a new file, and then to stdout, as eight bytes, how many nanoseconds that took.
+fn writer() -> String {
+    format!(
+        r#"(module
+  (import "wasi_snapshot_preview1" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_unlink_file" (func $unlink (param i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_pwrite" (func $pwrite (param i32 i32 i32 i64 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
+  (memory (export "memory") 3)
+  (data (i32.const 512) "out")
+  (func $ok (param $errno i32) (if (local.get $errno) (then (unreachable))))
+  (func (export "_start") (local $i i32)
+    (call $ok (call $open (i32.const 3) (i32.const 0) (i32.const 512) (i32.const 3) (i32.const 9) (i64.const 66) (i64.const 0)
+      (i32.const 0) (i32.const 16)))
+    (i32.store (i32.const 0) (i32.const 65536)) (i32.store (i32.const 4) (i32.const 65536))
+    (call $ok (call $clock (i32.const 1) (i64.const 1) (i32.const 32)))
+    (loop $more
+      (call $ok (call $pwrite (i32.load (i32.const 16)) (i32.const 0) (i32.const 1)
+        (i64.mul (i64.extend_i32_u (local.get $i)) (i64.const 65536)) (i32.const 8)))
+      (if (i32.ne (i32.load (i32.const 8)) (i32.const 65536)) (then (unreachable)))
+      (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const {WRITES}))))
+    (call $ok (call $clock (i32.const 1) (i64.const 1) (i32.const 40)))
+    (i64.store (i32.const 48) (i64.sub (i64.load (i32.const 40)) (i64.load (i32.const 32))))
+    (call $ok (call $unlink (i32.const 3) (i32.const 512) (i32.const 3)))
+    (i32.store (i32.const 0) (i32.const 48)) (i32.store (i32.const 4) (i32.const 8))
+    (call $ok (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#
+    )
+}
+
+/// Writes the time of day to stdout, as eight bytes, in nanoseconds; then does this for ever.
+fn says_when(then: &str) -> String {
+    format!(
+        r#"(module
+  (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "poll_oneoff" (func $poll (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 3)
+  (func (export "_start")
+    (drop (call $clock (i32.const 0) (i64.const 1) (i32.const 1024)))
+    (i32.store (i32.const 512) (i32.const 1024)) (i32.store (i32.const 516) (i32.const 8))
+    (drop (call $write (i32.const 1) (i32.const 512) (i32.const 1) (i32.const 520)))
+    {then}))"#
+    )
+}
+
+/// Sleeps for an hour, in one host call.
+const SLEEP: &str = "(i32.store (i32.const 16) (i32.const 1)) (i64.store (i32.const 24) (i64.const 3600000000000))
+    (drop (call $poll (i32.const 0) (i32.const 128) (i32.const 1) (i32.const 256)))";
+
+/// Writes 64 KiB at a time to stdout, so often, then sleeps.
+fn flooder() -> String {
+    let times = FLOOD_BYTES / 65536;
+    let flood = format!(
+        "(block (i32.store (i32.const 512) (i32.const 65536)) (i32.store (i32.const 516) (i32.const 65536))
+      (loop $more (drop (call $write (i32.const 1) (i32.const 512) (i32.const 1) (i32.const 520)))
+        (i32.store (i32.const 600) (i32.add (i32.load (i32.const 600)) (i32.const 1)))
+        (br_if $more (i32.lt_u (i32.load (i32.const 600)) (i32.const {times})))))"
+    );
+    says_when(&format!("{flood} {SLEEP}"))
+}
+
+impl Bench {
+    fn root(&self) -> PathBuf {
+        self.directory.join("limits-root")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.lazarus);
+        command.args(arguments).env("LAZARUS_ROOT", self.root()).env_remove("LAZARUS_IDENTITY").stdin(Stdio::null());
+        command
+    }
+
+    fn call(&self, arguments: &[&str]) -> Result<Value> {
+        let output = self.command(arguments).arg("--json").stderr(Stdio::inherit()).output()?;
+        let value: Value = serde_json::from_slice(&output.stdout).map_err(|error| format!("{arguments:?}: {}: {error}", output.status))?;
+        if output.status.success() { Ok(value) } else { Err(format!("{arguments:?}: {}", value["message"]).into()) }
+    }
+
+    fn file(&self, name: &str, text: &str) -> Result<String> {
+        let path = self.directory.join(name);
+        fs::write(&path, text)?;
+        Ok(path.to_str().ok_or("a path is not text")?.to_owned())
+    }
+
+    /// The same guest through plain wasmtime-wasi, and in a cell with its quota, in turn.
+    fn writes(&self, rounds: u32) -> Result<Value> {
+        let file = self.file("writer.wat", &writer())?;
+        let plain = Plain::new(&writer(), &self.directory)?;
+        let (mut without, mut with) = (Vec::new(), Vec::new());
+        for _ in 0..=rounds {
+            without.push(plain.round()?);
+            let output = self.command(&["run", &file]).stderr(Stdio::inherit()).output()?;
+            with.push(nanos(&output.stdout)?);
+        }
+        // The first of each filled the caches.
+        Ok(json!({ "bytes": 65536, "writes": WRITES, "plain_ns": without[1..], "quota_ns": with[1..] }))
+    }
+
+    /// By how much guests overrun their budgets: computing, and sleeping in a host call.
+    fn overruns(&self, faulty: &Path, rounds: u32) -> Result<Value> {
+        let spin = self.file("spin.wat", &says_when("(loop $more (br $more))"))?;
+        let budget = format!("{}ms", BUDGET.as_millis());
+        let mut spinning = Vec::new();
+        for _ in 0..rounds {
+            let output = self.command(&["run", "--cpu", &budget, &spin]).output()?;
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+            let ran = now.saturating_sub(Duration::from_nanos(nanos(&output.stdout)?));
+            spinning.push(micros(ran.saturating_sub(BUDGET)));
+        }
+        let (spinning_event, sleeping_event) = (self.events(faulty, "spin", rounds)?, self.events(faulty, "sleep 3600", rounds)?);
+        Ok(json!({
+            "budget_us": micros(BUDGET),
+            "spinning_us": spinning,
+            "spinning_event_us": spinning_event,
+            "sleeping_event_us": sleeping_event,
+        }))
+    }
+
+    /// Events that take longer than they may: from the acceptance of the message to the row of the limit, both in the audit.
+    fn events(&self, faulty: &Path, text: &str, rounds: u32) -> Result<Vec<u64>> {
+        let budget = format!("{}ms", BUDGET.as_millis());
+        let file = faulty.to_str().ok_or("a path is not text")?;
+        let mut over = Vec::new();
+        // A row a minute for an agent and its limit: a cell for each.
+        for _ in 0..rounds {
+            let cell: CellId = cell_of(&self.call(&["summon", "faulty", "bench", "--component", file, "--event", &budget])?)?;
+            self.call(&["send", &cell.to_string(), text])?;
+            let registry = Registry::open(&self.root())?;
+            let filter = AuditFilter { cell: Some(cell.clone()), ..AuditFilter::default() };
+            let took = wait_for("the limit is on record", || {
+                let rows = registry.audit_rows(&filter)?;
+                let at = |action| rows.iter().find(|row| row.action == action).map(|row| row.at);
+                Ok(at(Action::Send).zip(at(Action::Limit)).map(|(sent, hit)| hit - sent))
+            })?;
+            over.push(micros(took.to_std()?.saturating_sub(BUDGET)));
+            self.call(&["destroy", &cell.to_string(), "--force"])?;
+        }
+        Ok(over)
+    }
+
+    /// A neighbour's round trips, beside a guest that is quiet, and beside one that floods its log.
+    fn flood(&self, keeper: &Path) -> Result<Value> {
+        let (flooder, sleeper) = (self.file("flooder.wat", &flooder())?, self.file("sleeper.wat", &says_when(SLEEP))?);
+        for (name, component) in [("keeper", keeper.to_str().ok_or("a path is not text")?), ("flooder", &flooder), ("sleeper", &sleeper)] {
+            let place = self.directory.join(format!("define-{name}"));
+            fs::create_dir_all(&place)?;
+            let copied = format!("{name}.wasm");
+            fs::copy(component, place.join(&copied))?;
+            let definition = place.join("agent.toml");
+            fs::write(&definition, format!("[agent]\nname = \"{name}\"\ncomponent = \"{copied}\"\n"))?;
+            self.call(&["agent", "add", definition.to_str().ok_or("a path is not text")?])?;
+        }
+        let (quiet, _) = self.beside("sleeper")?;
+        let (flooded, kept) = self.beside("flooder")?;
+        Ok(json!({ "flood_bytes": FLOOD_BYTES, "quiet_us": quiet, "flooded_us": flooded, "kept_bytes": kept, "limit_bytes": 4 << 20 }))
+    }
+
+    /// Round trips of the keeper in a team with another agent; and what is kept of the other's log, once it has written all.
+    fn beside(&self, other: &str) -> Result<(Vec<u64>, u64)> {
+        let cell = cell_of(&self.call(&["team", &format!("{other}+keeper"), "bench"])?)?;
+        let mut operator = Operator::open(&self.root(), None, std::env::var("USER").ok().as_deref())?;
+        let outgoing =
+            Outgoing { to: Some(Recipient::Member("agent:keeper".parse()?)), reply_to: None, text: Text::new("hello".to_owned())? };
+        let mut took = Vec::new();
+        for _ in 0..ROUND_TRIPS {
+            let start = Instant::now();
+            let (_, fate) = operator.send_and_wait(&cell.to_string(), &outgoing, PATIENCE)?;
+            took.push(micros(start.elapsed()));
+            match fate {
+                Fate::Handled { reply: Some(reply) } => operator.received(&cell, &reply)?,
+                fate => return Err(format!("not answered: {fate:?}").into()),
+            }
+        }
+        let logs = self.root().join("cells").join(cell.to_string()).join("logs");
+        let size = |name: String| fs::metadata(logs.join(name)).map_or(0, |found| found.len());
+        let kept = || size(format!("{other}.log")) + size(format!("{other}.log.1"));
+        // It is over when nothing changes any more.
+        let mut before = None;
+        wait_for("the flood is over", || {
+            thread::sleep(Duration::from_secs(2));
+            let now = (kept(), fs::metadata(logs.join(format!("{other}.log"))).and_then(|found| found.modified()).ok());
+            Ok((before.replace(now) == Some(now)).then_some(()))
+        })?;
+        let kept = kept();
+        self.call(&["destroy", &cell.to_string(), "--force"])?;
+        Ok((took, kept))
+    }
+}
+
+/// The guest as wasmtime's own command would run it.
+struct Plain {
+    linker: wasmtime::Linker<p1::WasiP1Ctx>,
+    module: wasmtime::Module,
+    home: PathBuf,
+}
+
+impl Plain {
+    fn new(source: &str, directory: &Path) -> Result<Self> {
+        let engine = wasmtime::Engine::default();
+        let mut linker = wasmtime::Linker::new(&engine);
+        p1::add_to_linker_sync(&mut linker, |wasi| wasi)?;
+        let home = directory.join("plain-home");
+        fs::create_dir_all(&home)?;
+        Ok(Self { linker, module: wasmtime::Module::new(&engine, source)?, home })
+    }
+
+    fn round(&self) -> Result<u64> {
+        let stdout = MemoryOutputPipe::new(64);
+        let mut wasi = WasiCtx::builder();
+        wasi.stdout(stdout.clone()).allow_blocking_current_thread(true);
+        wasi.preopened_dir(&self.home, "/home", FsPerms::ReadWrite)?;
+        let mut store = wasmtime::Store::new(self.linker.engine(), wasi.build_p1());
+        let instance = self.linker.instantiate(&mut store, &self.module)?;
+        instance.get_typed_func::<(), ()>(&mut store, "_start")?.call(&mut store, ())?;
+        nanos(&stdout.contents())
+    }
+}
+
+fn nanos(stdout: &[u8]) -> Result<u64> {
+    let bytes: [u8; 8] = stdout.try_into().map_err(|_| format!("{} bytes instead of eight", stdout.len()))?;
+    Ok(u64::from_le_bytes(bytes))
+}
+
+fn cell_of(answer: &Value) -> Result<CellId> {
+    Ok(answer["cell_id"].as_str().ok_or("the answer has no cell_id")?.parse()?)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look()? {
+            return Ok(found);
+        }
+        if start.elapsed() > PATIENCE {
+            return Err(format!("waited {PATIENCE:?} until {what}").into());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
