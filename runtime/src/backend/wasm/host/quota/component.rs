@@ -54,6 +54,20 @@ fn is_missing<T>(done: &FsResult<T>) -> bool {
 }
 
 impl State {
+    /// Refuses what is neither a file nor a directory, for the reason that preview 1 has.
+    async fn plain_or_refused(&mut self, asked: &Opening) -> FsResult<()> {
+        match self.filesystem().stat_at(again(&asked.fd), asked.follow, asked.path.clone()).await.map(|found| found.type_) {
+            Ok(DescriptorType::RegularFile | DescriptorType::Directory | DescriptorType::SymbolicLink) | Err(_) => Ok(()),
+            Ok(
+                DescriptorType::Unknown
+                | DescriptorType::BlockDevice
+                | DescriptorType::CharacterDevice
+                | DescriptorType::Fifo
+                | DescriptorType::Socket,
+            ) => Err(ErrorCode::NotPermitted.into()),
+        }
+    }
+
     /// The account of a descriptor.
     fn area(&self, descriptor: &Resource<Descriptor>) -> FsResult<Area> {
         self.nodes
@@ -302,6 +316,7 @@ impl HostDescriptor for State {
     ) -> FsResult<Resource<Descriptor>> {
         let area = self.area(&fd)?;
         let asked = Opening { fd, follow, path, open, flags };
+        self.plain_or_refused(&asked).await?;
         let opened = match self.writable_dir(&asked.fd) {
             Some(dir) if !open.contains(OpenFlags::DIRECTORY) => self.open_file(&asked, &area, &dir).await?,
             Some(_) | None => self.filesystem().open_at(again(&asked.fd), follow, asked.path, open, flags).await?,

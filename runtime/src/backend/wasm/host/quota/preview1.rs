@@ -3,8 +3,8 @@
 use wasmtime_wasi::p1::{
     types::{
         Advice, CiovecArray, Clockid, Dircookie, Errno, Error, Event, Exitcode, Fd, Fdflags, Fdstat, Filedelta, Filesize, Filestat,
-        Fstflags, IovecArray, Lookupflags, Oflags, Prestat, Riflags, Rights, Roflags, Sdflags, Siflags, Signal, Size, Subscription,
-        Timestamp, Whence,
+        Filetype, Fstflags, IovecArray, Lookupflags, Oflags, Prestat, Riflags, Rights, Roflags, Sdflags, Siflags, Signal, Size,
+        Subscription, Timestamp, Whence,
     },
     wasi_snapshot_preview1::WasiSnapshotPreview1,
 };
@@ -79,6 +79,22 @@ impl State {
             charge.over(matches!(&done, Ok(written) if u64::from(*written) == bytes));
         }
         done
+    }
+
+    /// Refuses what is neither a file nor a directory: opening a pipe that nobody writes to would hold the host, and all its guests, for
+    /// ever. No guest can make one; whoever swaps one in at this moment could write to the mount anyway.
+    async fn must_be_plain(&mut self, memory: &mut GuestMemory<'_>, asked: &Opening) -> Result<(), Error> {
+        let fuel = self.descriptors.fuel;
+        self.wasi.set_hostcall_fuel(fuel);
+        let found = self.wasi.path_filestat_get(memory, asked.fd, asked.follow, asked.path).await;
+        self.wasi.set_hostcall_fuel(fuel);
+        match found.map(|found| found.filetype) {
+            // A link that is not to be followed, and what is not there, are for the call itself to refuse.
+            Ok(Filetype::RegularFile | Filetype::Directory | Filetype::SymbolicLink) | Err(_) => Ok(()),
+            Ok(Filetype::Unknown | Filetype::BlockDevice | Filetype::CharacterDevice | Filetype::SocketDgram | Filetype::SocketStream) => {
+                Err(Errno::Perm.into())
+            }
+        }
     }
 
     /// Opens what may have to be made first. What is to be emptied is emptied after.
@@ -319,6 +335,7 @@ impl WasiSnapshotPreview1 for State {
             Some((_, Open::File { .. })) | None => None,
         };
         let asked = Opening { fd, follow, path, open, rights, inheriting, flags };
+        self.must_be_plain(memory, &asked).await?;
         let place = self.place(memory, fd).filter(|_| !open.contains(Oflags::DIRECTORY));
         let opened = match &place {
             Some(place) => self.path_open_counted(memory, &asked, place).await?,
