@@ -4,7 +4,7 @@ use std::io::Cursor;
 
 use lazarus::backend::{
     WasmForm,
-    wasm::{DetectError, Facts, NAME_MOST_CHARS, NAMES_MOST, detect, detect_bytes, facts_from, look},
+    wasm::{DetectError, Facts, NAME_MOST_BYTES, NAMES_MOST, detect, detect_bytes, facts_from, look},
 };
 
 use crate::harmless::check_refusal;
@@ -80,12 +80,12 @@ fn check(facts: &Facts, header: WasmForm) {
     for list in [&facts.imports, &facts.exports] {
         assert!(list.len() <= NAMES_MOST);
         for name in list {
-            assert!(name.chars().count() <= NAME_MOST_CHARS, "{} characters", name.chars().count());
-            crate::harmless::check_line(name, false);
+            assert!(name.len() <= NAME_MOST_BYTES, "{} bytes", name.len());
+            crate::harmless::check_line(name, true);
         }
     }
     if let Some(sdk) = &facts.sdk {
         assert!(sdk.len() <= 64);
-        crate::harmless::check_line(sdk, false);
+        crate::harmless::check_line(sdk, true);
     }
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use semver::Version;
 use wasmparser::{ComponentExternalKind, Parser, Payload};
 
-use super::inspect::{Facts, NAME_MOST_CHARS, NAMES_MOST, SDK_MOST_BYTES};
+use super::inspect::{Facts, NAME_MOST_BYTES, NAMES_MOST, SDK_MOST_BYTES};
 use crate::{backend::WasmForm, cell::text};
 
 /// What every interface of Lazarus is called, up to its own name.
@@ -169,7 +169,7 @@ fn check(version: &Version) -> Result<(), LookError> {
 }
 
 fn shown(name: &str) -> String {
-    text::one_line(name, NAME_MOST_CHARS)
+    text::one_line(name, NAME_MOST_BYTES)
 }
 
 #[cfg(test)]
@@ -225,7 +225,7 @@ mod tests {
             binary[at..end].copy_from_slice(&damage[..end - at]);
             binary.truncate(binary.len().saturating_sub(cut));
             if let Ok(facts) = look(&binary, WasmForm::Component) {
-                prop_assert!(facts.imports.iter().chain(&facts.exports).all(|name| name.chars().count() <= NAME_MOST_CHARS));
+                prop_assert!(facts.imports.iter().chain(&facts.exports).all(|name| name.len() <= NAME_MOST_BYTES));
             }
         }
     }
@@ -238,6 +238,6 @@ mod tests {
         let many = facts(&format!("(module (func $f) {exports})")).expect("only shown");
         assert_eq!(many.exports.len(), NAMES_MOST);
         let long = facts(&format!("(module (func (export \"{}\")))", "x".repeat(10_000))).expect("cut");
-        assert!(long.exports[0].chars().count() <= NAME_MOST_CHARS);
+        assert!(long.exports[0].len() <= NAME_MOST_BYTES);
     }
 }

@@ -23,7 +23,7 @@ pub use cache::{CacheError, Cached, ensure, ensure_bytes, find, forget};
 pub use compile::{COMPILE_COMMAND, CompileError, main_compile};
 pub use detect::{DetectError, SOURCE_MOST_BYTES, Source, detect, detect_bytes};
 pub use host::{Fallen, HOST_COMMAND, HostError, main_fallen, main_host};
-pub use inspect::{Facts, NAME_MOST_CHARS, NAMES_MOST, facts_from, inspect};
+pub use inspect::{Facts, NAME_MOST_BYTES, NAMES_MOST, facts_from, inspect};
 pub use look::{LookError, look};
 pub use spawn::{SpawnError, rehearse, spawn, spawn_as};
 
