@@ -9,7 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-
 use super::survey::{Survey, survey};
 use crate::policy::{ByteSize, Limits};
 

@@ -99,7 +99,13 @@ impl State {
 
     /// How to look up what gets other times: the jail lets a host set those of what it has open alone, and wasmtime opens only where it may
     /// follow a link. What is no link is the same either way; the times of a link itself cannot be set.
-    async fn times_by(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, follow: Lookupflags, path: GuestPtr<str>) -> Result<Lookupflags, Error> {
+    async fn times_by(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        follow: Lookupflags,
+        path: GuestPtr<str>,
+    ) -> Result<Lookupflags, Error> {
         if follow.contains(Lookupflags::SYMLINK_FOLLOW) {
             return Ok(follow);
         }
