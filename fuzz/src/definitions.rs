@@ -23,7 +23,8 @@ pub fn definition(data: &[u8]) {
     check(&definition);
     let text = written(&definition);
     match Definition::parse("agent.toml", text.as_bytes()) {
-        Ok(again) => assert_eq!(again, definition, "{text}"),
+        // Where each key stands is another matter.
+        Ok(again) => assert_eq!(Definition { places: definition.places.clone(), ..again }, definition, "{text}"),
         Err(refused) => panic!("{refused}\n{text}"),
     }
 }

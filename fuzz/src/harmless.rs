@@ -11,6 +11,11 @@ pub fn acts(c: char) -> bool {
     control || order
 }
 
+/// Whether a character is not seen, or joins what stands beside it: the audit escapes these as well.
+pub fn hides(c: char) -> bool {
+    matches!(u32::from(c), 0xad | 0x180e | 0x200b..=0x200d | 0x2060..=0x206f | 0xfff9..=0xfffb | 0xe0000..=0xe007f)
+}
+
 /// Holds that a text is one line that does nothing but be read. Tabs may stand in it where `tabs` says so.
 pub fn check_line(line: &str, tabs: bool) {
     assert!(!line.chars().any(|c| acts(c) && !(tabs && c == '\t')), "it acts: {line:?}");

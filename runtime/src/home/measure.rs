@@ -10,7 +10,6 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
 };
 
-use cap_std::fs::Dir;
 use rustix::{
     fs::{AtFlags, FileType, Mode, OFlags},
     io::Errno,
@@ -57,7 +56,7 @@ struct Level {
 ///
 /// # Errors
 /// The directory itself cannot be read.
-pub fn measure(dir: &Dir) -> std::io::Result<Measured> {
+pub fn measure(dir: impl AsFd) -> std::io::Result<Measured> {
     let mut measured = Measured::default();
     let mut shared = HashSet::new();
     let entries = rustix::fs::Dir::new(readable(dir.as_fd())?)?;
@@ -175,6 +174,8 @@ fn ascend(levels: &mut Vec<Level>) {
 #[cfg(test)]
 mod tests {
     use std::{fs, os::unix::fs::symlink};
+
+    use cap_std::fs::Dir;
 
     use super::*;
 

@@ -25,7 +25,14 @@ impl Operator {
         self.audited(Action::Drill, None, |operator| {
             let total = drill::chosen(&request.only)?.len();
             operator.note_intent_of_none(Action::Drill, &format!("{total} attacks"))?;
-            let report = drill::run(request, progress)?;
+            // Interrupted or not: it had begun.
+            let report = match drill::run(request, progress) {
+                Ok(report) => report,
+                Err(error) => {
+                    operator.note(Action::Drill, Phase::Failed, None, &error.to_string())?;
+                    return Err(error.into());
+                }
+            };
             let canaries = if report.canaries.intact { "canaries intact" } else { "canaries DISTURBED" };
             let detail = format!("{} held of {}, {} as reported; {canaries}", report.held(), report.verdicts.len(), report.as_reported());
             operator.note(Action::Drill, if report.is_well() { Phase::Done } else { Phase::Failed }, None, &detail)?;

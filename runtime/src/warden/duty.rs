@@ -7,6 +7,7 @@ mod mail;
 mod people;
 mod promises;
 mod struck;
+mod time;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -34,7 +35,7 @@ use super::{
 };
 use crate::{
     backend::{process, protocol::End, wasm},
-    cell::{AgentName, CloseReason, Event, FailReason, OnExpire, ProcessRef, Record, Run, RunEnd, State, text::one_line},
+    cell::{AgentName, CloseReason, Event, FailReason, ProcessRef, Record, Run, RunEnd, State, text::one_line},
     failpoint::{self, Point},
     home::{LayoutError, LeaseError, ambient::RootError},
     jail::liveness,
@@ -328,26 +329,6 @@ impl Duty {
 
     fn registry(&self) -> Result<Registry, RegistryError> {
         Registry::open(&self.spec.root)
-    }
-
-    fn expiry(&self) -> Option<chrono::DateTime<Utc>> {
-        match self.spec.on_expire {
-            OnExpire::Close | OnExpire::Destroy => Some(self.spec.expires_at),
-            OnExpire::Keep => None,
-        }
-    }
-
-    /// Whether somebody gave the cell more time since it was last asked.
-    fn was_extended(&mut self) -> bool {
-        let record = self.registry().and_then(|registry| registry.cell(&self.spec.cell));
-        match record {
-            Ok(Some(record)) if record.expires_at > Utc::now() => {
-                self.spec.expires_at = record.expires_at;
-                self.life.expires_at = self.expiry();
-                true
-            }
-            Ok(_) | Err(_) => false,
-        }
     }
 
     fn readiness(&self) -> Readiness {

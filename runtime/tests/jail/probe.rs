@@ -9,6 +9,7 @@ use std::{
     },
     path::Path,
     process::ExitCode,
+    sync::OnceLock,
 };
 
 use rustix::{
@@ -120,12 +121,23 @@ const MODULE: &str = r#"(module (memory 1) (data (i32.const 0) "cell")
     (func (export "trap") (result i32) (i32.load (i32.const 0x7fff0000)))
     (func (export "deep") (result i32) (call 2)))"#;
 
-/// Compiles and runs a module in which one function returns and another traps, through a signal.
+/// The module, whose code must be there before a jail closes: nothing is made executable behind it.
+static COMPILED: OnceLock<(wasmtime::Engine, wasmtime::Module)> = OnceLock::new();
+
+/// Compiles the module, in this thread: a process confines itself while it has one.
+pub fn compile() {
+    COMPILED.get_or_init(|| {
+        let engine = wasmtime::Engine::new(wasmtime::Config::new().parallel_compilation(false)).unwrap();
+        let module = wasmtime::Module::new(&engine, MODULE).unwrap();
+        (engine, module)
+    });
+}
+
+/// Runs the module, in which one function returns and another traps, through a signal.
 fn wasm(function: &str) -> String {
-    let engine = wasmtime::Engine::default();
-    let module = wasmtime::Module::new(&engine, MODULE).unwrap();
-    let mut store = wasmtime::Store::new(&engine, ());
-    let instance = wasmtime::Instance::new(&mut store, &module, &[]).unwrap();
+    let (engine, module) = COMPILED.get().expect("compiled before the jail was closed");
+    let mut store = wasmtime::Store::new(engine, ());
+    let instance = wasmtime::Instance::new(&mut store, module, &[]).unwrap();
     let called = instance.get_typed_func::<(), i32>(&mut store, function).unwrap().call(&mut store, ());
     called.map_or_else(|error| error.downcast_ref::<wasmtime::Trap>().unwrap().to_string(), |value| value.to_string())
 }

@@ -48,6 +48,9 @@ pub fn main(profile: &str, operations: &[&str]) -> ExitCode {
         "degraded" => Jail::new(Profile::WasmHost).accept_degraded(true),
         _ => panic!("no such profile: {profile}"),
     };
+    if operations.iter().any(|operation| operation.starts_with("wasm:")) {
+        probe::compile();
+    }
     let report = jail.limits(JailLimits { file_size: Some(1 << 20), open_files: Some(64), ..JailLimits::default() }).apply().unwrap();
     println!("degraded = {}", report.is_degraded());
     println!("entries = {}", report.entries().iter().filter(|entry| entry.extent == Extent::Full).count());

@@ -168,15 +168,17 @@ fn checks(explained: &Explained) -> String {
     if explained.checks.is_empty() {
         return String::new();
     }
-    let mut rows = Vec::new();
+    let (mut rows, mut agreed) = (Vec::new(), String::new());
     let mut done: Vec<u32> = Vec::new();
     for Check { process, .. } in &explained.checks {
         if !done.contains(&process.pid) {
             done.push(process.pid);
             rows.extend(of_process(process, &explained.checks));
+            agreed.push_str(&agreed_of(process, &explained.checks));
         }
     }
-    let mut text = format!("\nprocesses, as /proc shows them\n{}", table(&["PROCESS", "AGREES", "WHAT", "EXPECTED", "FOUND"], &rows));
+    let table = table(&["PROCESS", "AGREES", "WHAT", "EXPECTED", "FOUND"], &rows);
+    let mut text = format!("\nprocesses, as /proc shows them\n{table}{agreed}");
     for line in &explained.not_compared {
         text.push_str(&format!("{line}\n"));
     }
@@ -195,10 +197,31 @@ fn of_process(process: &Who, checks: &[Check]) -> Vec<Vec<String>> {
         rows.push(vec![name.clone(), agrees.to_owned(), check.what.clone(), shown(&check.expected), shown(found)]);
     }
     if !agree.is_empty() {
-        let what = agree.iter().map(|check| check.what.strip_prefix("limit: ").unwrap_or(&check.what)).collect::<Vec<_>>().join(", ");
-        rows.push(vec![name, "yes".to_owned(), format!("{} things: {what}", agree.len())]);
+        rows.push(vec![name, "yes".to_owned(), format!("{} things, named below", agree.len())]);
     }
     rows
+}
+
+/// What agrees, of one process: a paragraph, as wide as a page.
+fn agreed_of(process: &Who, checks: &[Check]) -> String {
+    const WIDTH: usize = 110;
+    let agree = checks.iter().filter(|check| check.process.pid == process.pid && check.agrees == Agrees::Yes);
+    let mut words: Vec<String> = agree.map(|check| format!("{},", check.what.strip_prefix("limit: ").unwrap_or(&check.what))).collect();
+    let Some(last) = words.last_mut() else { return String::new() };
+    last.pop();
+    let mut text = format!("{} {}:", process.part.as_str(), process.pid);
+    let mut width = text.len();
+    for word in words {
+        if width + 1 + word.len() > WIDTH {
+            text.push_str("\n ");
+            width = 1;
+        }
+        text.push(' ');
+        text.push_str(&word);
+        width += 1 + word.len();
+    }
+    text.push('\n');
+    text
 }
 
 fn list(title: &str, lines: &[String]) -> String {

@@ -137,7 +137,7 @@ impl Opened {
         if let Some(ledger) = self.ledgers.get(path) {
             return Ok(Arc::clone(ledger));
         }
-        let ledger = Ledger::open(cap_std::fs::Dir::from_std_file(dir.dir.try_clone()?), allowance)?;
+        let ledger = Ledger::open(Arc::clone(&dir.dir), allowance)?;
         self.ledgers.insert(path.to_owned(), Arc::clone(&ledger));
         Ok(ledger)
     }

@@ -216,7 +216,6 @@ impl HostDescriptor for State {
         #[awaited] sync(fd: Resource<Descriptor>) -> FsResult<()>;
         #[awaited] stat(fd: Resource<Descriptor>) -> FsResult<DescriptorStat>;
         #[awaited] stat_at(fd: Resource<Descriptor>, follow: PathFlags, path: String) -> FsResult<DescriptorStat>;
-        #[awaited] set_times_at(fd: Resource<Descriptor>, follow: PathFlags, path: String, accessed: NewTimestamp, modified: NewTimestamp) -> FsResult<()>;
         #[awaited] readlink_at(fd: Resource<Descriptor>, path: String) -> FsResult<String>;
         #[awaited] is_same_object(one: Resource<Descriptor>, other: Resource<Descriptor>) -> wasmtime::Result<bool>;
         #[awaited] metadata_hash(fd: Resource<Descriptor>) -> FsResult<MetadataHashValue>;
@@ -227,6 +226,24 @@ impl HostDescriptor for State {
     fn drop(&mut self, fd: Resource<Descriptor>) -> wasmtime::Result<()> {
         self.nodes.0.remove(&fd.rep());
         HostDescriptor::drop(&mut self.filesystem(), fd)
+    }
+
+    /// As in preview 1: the jail lets a host set the times of what it has open alone, and wasmtime opens only where it may follow a link.
+    async fn set_times_at(
+        &mut self,
+        fd: Resource<Descriptor>,
+        follow: PathFlags,
+        path: String,
+        accessed: NewTimestamp,
+        modified: NewTimestamp,
+    ) -> FsResult<()> {
+        if !follow.contains(PathFlags::SYMLINK_FOLLOW) {
+            let found = self.filesystem().stat_at(again(&fd), follow, path.clone()).await?;
+            if matches!(found.type_, DescriptorType::SymbolicLink) {
+                return Err(ErrorCode::Unsupported.into());
+            }
+        }
+        self.filesystem().set_times_at(fd, PathFlags::SYMLINK_FOLLOW, path, accessed, modified).await
     }
 
     async fn set_size(&mut self, fd: Resource<Descriptor>, size: Filesize) -> FsResult<()> {

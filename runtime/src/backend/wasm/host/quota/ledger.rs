@@ -9,8 +9,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cap_std::fs::Dir;
-
 use super::survey::{Survey, survey};
 use crate::policy::{ByteSize, Limits};
 
@@ -114,7 +112,7 @@ struct Books {
 /// The account of one tree.
 #[derive(Debug)]
 pub struct Ledger {
-    dir: Arc<Dir>,
+    dir: Arc<File>,
     allowance: Allowance,
     books: Mutex<Books>,
     /// Held by whoever makes or removes names: what a name stands for is looked up just before.
@@ -126,11 +124,11 @@ impl Ledger {
     ///
     /// # Errors
     /// A tree that cannot be read, or not all of it.
-    pub fn open(dir: Dir, allowance: Allowance) -> io::Result<Arc<Self>> {
+    pub fn open(dir: Arc<File>, allowance: Allowance) -> io::Result<Arc<Self>> {
         let found = survey(&dir)?;
         let books = Books { bytes: found.bytes, entries: found.entries, ..Books::default() };
         let names = tokio::sync::Mutex::new(());
-        Ok(Arc::new(Self { dir: Arc::new(dir), allowance, books: Mutex::new(books), names }))
+        Ok(Arc::new(Self { dir, allowance, books: Mutex::new(books), names }))
     }
 
     /// What the tree may hold.

@@ -97,6 +97,24 @@ impl State {
         }
     }
 
+    /// How to look up what gets other times: the jail lets a host set those of what it has open alone, and wasmtime opens only where it may
+    /// follow a link. What is no link is the same either way; the times of a link itself cannot be set.
+    async fn times_by(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        follow: Lookupflags,
+        path: GuestPtr<str>,
+    ) -> Result<Lookupflags, Error> {
+        if follow.contains(Lookupflags::SYMLINK_FOLLOW) {
+            return Ok(follow);
+        }
+        let fuel = self.descriptors.fuel;
+        let found = self.wasi.path_filestat_get(memory, fd, follow, path).await?;
+        self.wasi.set_hostcall_fuel(fuel);
+        if matches!(found.filetype, Filetype::SymbolicLink) { Err(Errno::Notsup.into()) } else { Ok(Lookupflags::SYMLINK_FOLLOW) }
+    }
+
     /// Opens what may have to be made first. What is to be emptied is emptied after.
     async fn path_open_counted(&mut self, memory: &mut GuestMemory<'_>, asked: &Opening, place: &Place) -> Result<Fd, Error> {
         let exclusive = asked.open.contains(Oflags::EXCL);
@@ -215,7 +233,6 @@ impl WasiSnapshotPreview1 for State {
         #[awaited] fd_sync(fd: Fd) -> Result<(), Error>;
         fd_tell(fd: Fd) -> Result<Filesize, Error>;
         #[awaited] path_filestat_get(fd: Fd, follow: Lookupflags, path: GuestPtr<str>) -> Result<Filestat, Error>;
-        #[awaited] path_filestat_set_times(fd: Fd, follow: Lookupflags, path: GuestPtr<str>, accessed: Timestamp, modified: Timestamp, flags: Fstflags) -> Result<(), Error>;
         #[awaited] path_readlink(fd: Fd, path: GuestPtr<str>, buffer: GuestPtr<u8>, length: Size) -> Result<Size, Error>;
         #[awaited] poll_oneoff(subscriptions: GuestPtr<Subscription>, events: GuestPtr<Event>, count: Size) -> Result<Size, Error>;
         proc_exit(code: Exitcode) -> wasmtime::Error;
@@ -226,6 +243,20 @@ impl WasiSnapshotPreview1 for State {
         sock_recv(fd: Fd, buffers: IovecArray, flags: Riflags) -> Result<(Size, Roflags), Error>;
         sock_send(fd: Fd, buffers: CiovecArray, flags: Siflags) -> Result<Size, Error>;
         sock_shutdown(fd: Fd, how: Sdflags) -> Result<(), Error>;
+    }
+
+    async fn path_filestat_set_times(
+        &mut self,
+        memory: &mut GuestMemory<'_>,
+        fd: Fd,
+        follow: Lookupflags,
+        path: GuestPtr<str>,
+        accessed: Timestamp,
+        modified: Timestamp,
+        flags: Fstflags,
+    ) -> Result<(), Error> {
+        let follow = self.times_by(memory, fd, follow, path).await?;
+        self.wasi.path_filestat_set_times(memory, fd, follow, path, accessed, modified, flags).await
     }
 
     async fn fd_write(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, buffers: CiovecArray) -> Result<Size, Error> {

@@ -1,8 +1,6 @@
 //! What a tree holds at this moment, by walking it.
 
-use std::io;
-
-use cap_std::fs::Dir;
+use std::{io, os::fd::AsFd};
 
 use crate::home;
 
@@ -19,7 +17,7 @@ pub struct Survey {
 ///
 /// # Errors
 /// It cannot be read, or not all of it: what was found would be too little.
-pub fn survey(dir: &Dir) -> io::Result<Survey> {
+pub fn survey(dir: impl AsFd) -> io::Result<Survey> {
     let found = home::measure(dir)?;
     if found.unread > 0 {
         return Err(io::Error::other(format!("{} of its directories cannot be read", found.unread)));
