@@ -11,7 +11,7 @@ pub struct Ground(BTreeMap<String, String>);
 
 /// Every name that templates may use.
 #[cfg(test)]
-pub(super) const NAMES: [&str; 22] = [
+pub(super) const NAMES: [&str; 24] = [
     "abstract",
     "bystander",
     "drill",
@@ -31,6 +31,8 @@ pub(super) const NAMES: [&str; 22] = [
     "stray",
     "tcp",
     "udp",
+    "above",
+    "up",
     "warden",
     "work",
     "yard",

@@ -32,7 +32,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     row(Memory, "memory/grows", "takes eight times the memory that it was given", acts::grow,
         &["512"], &["8"], MEMORY).alone(&["--memory=64MiB"]),
     row(Memory, "memory/together", "takes the memory in several processes, each of which stays below the limit", acts::grow_together,
-        &["8", "24"], &["1", "24"], MEMORY).alone(&["--memory=96MiB"]).promised("of memory"),
+        &["8", "24"], &["1", "24"], MEMORY).alone(&["--memory=96MiB"]).promised("MiB of memory"),
     row(Memory, "memory/locked", "locks all its memory, so that the machine cannot move it away", acts::call,
         &["mlockall", "7"], &["getpid", "7"], &[Errno(libc::ENOMEM), Errno(libc::EPERM)]),
     row(Cpu, "cpu/spins", "uses the processor past its budget", acts::spin,

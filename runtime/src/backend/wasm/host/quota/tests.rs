@@ -212,7 +212,7 @@ async fn the_books_agree_with_the_disk_after_every_call() {
         let (mut open, mut random) = (Vec::new(), Random(seed * 7919));
         for step in 0..400 {
             call(&mut state, home, &mut open, &mut random).await;
-            let found = survey(&opened(&place)).expect("surveyed");
+            let found = survey(opened(&place)).expect("surveyed");
             let mut nameless = std::collections::BTreeMap::new();
             for rep in &open {
                 if let Ok(Descriptor::File(file)) = state.wasi.ctx().table.get(&Resource::<Descriptor>::new_borrow(*rep)) {
@@ -241,7 +241,7 @@ async fn two_guests_of_one_tree_never_make_the_books_say_too_little() {
                 call(&mut one, home_of_one, &mut open_by_one, &mut of_one),
                 call(&mut other, home_of_other, &mut open_by_other, &mut of_other)
             );
-            let found = survey(&opened(&place)).expect("surveyed");
+            let found = survey(opened(&place)).expect("surveyed");
             let (bytes, entries) = ledger.totals();
             assert!(bytes >= found.bytes && entries >= found.entries, "seed {seed}, step {step}: {bytes} {entries} {found:?}");
         }
