@@ -21,7 +21,7 @@ enum Duty {
 use Duty::{Audited, Call, Reads};
 
 /// Each command of `lazarus --help`, and of the help of each.
-const TABLE: [(&str, Duty); 52] = [
+const TABLE: [(&str, Duty); 53] = [
     ("summon", Audited(Action::Summon, summon)),
     ("team", Audited(Action::Team, team)),
     ("run", Audited(Action::Run, run)),
@@ -68,6 +68,7 @@ const TABLE: [(&str, Duty); 52] = [
     ("audit keygen", Audited(Action::AuditKeygen, audit_keygen)),
     ("audit head", Audited(Action::AuditHead, audit_head)),
     ("receipt", Reads("")),
+    ("drill", Audited(Action::Drill, drill)),
     ("completions", Reads("")),
     // The duties of the commands that are named by a flag.
     ("inbox --ack", Audited(Action::Inbox, inbox_ack)),
@@ -364,6 +365,11 @@ fn audit_head(stage: &Stage) {
     stage.done(&["audit", "head", "-o", "head.json"]);
     stage.refused(&["audit", "head", "-o", "head.json"], 1);
     stage.refused_to_strangers(&["audit", "head"]);
+}
+
+fn drill(stage: &Stage) {
+    stage.refused(&["drill", "--only", "nothing-begins-like-this"], 3);
+    stage.done(&["drill", "--only", "paths/absolute"]);
 }
 
 #[test]

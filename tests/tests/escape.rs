@@ -219,7 +219,7 @@ fn a_drill_that_is_interrupted_leaves_nothing() {
     assert_eq!(status.code(), Some(1));
     assert_eq!(ground.left(), Vec::<String>::new());
     assert!(ground.lab.processes().is_empty(), "{:?}", ground.lab.processes());
-    assert_eq!(ground.audited().last().map(|(phase, _)| phase.clone()), Some("refused".to_owned()));
+    assert_eq!(ground.audited().last().map(|(phase, _)| phase.clone()), Some("failed".to_owned()));
 }
 
 #[test]

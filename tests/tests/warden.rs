@@ -107,7 +107,7 @@ fn a_home_with_more_files_than_it_may_have_ends_its_agent() {
     let twin = lab.summon(&["scribe", "p", "--files", "2000", "--", "/bin/sh", "-c", &make(1000)]);
     lab.wait_for_state(&cell, "failed");
     let reason = text(&lab.cell(&cell)["cell"]["reason"]);
-    assert!(reason.contains("limit files: its home holds more than 200 files and directories"), "{reason}");
+    assert!(reason.contains("limit files: its home holds more than 200 files, directories and links"), "{reason}");
     assert_eq!(lab.state(&twin), "active");
     for cell in [cell, twin] {
         lab.json(&["destroy", &cell, "--force"]).exits(0);
