@@ -101,7 +101,7 @@ impl DrillReport {
         if others > 0 {
             message.push_str(&format!("; {others} DID NOT HOLD"));
         }
-        if self.is_well() {
+        if self.canaries.intact {
             message.push_str("; every canary is as it was");
         }
         message
