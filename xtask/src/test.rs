@@ -32,6 +32,10 @@ pub fn main(workspace: &Workspace, options: &Options) -> Result<()> {
     let cargo = || with_guests(run::cargo(&workspace.root));
 
     run::step(cargo().args(["build", "--locked", "--package", "lazarus", "--bin", "lazarus"]))?;
+    // What the tests of the supply chain read without a network: every manifest of every workspace.
+    for directory in [".", "examples", "fuzz"] {
+        run::step(run::cargo(&workspace.root.join(directory)).args(["fetch", "--locked", "--quiet"]))?;
+    }
     let mut runner = with_guests(Tool::Nextest.command(workspace)?);
     run::step(runner.args(["run", "--workspace", "--locked"]).args(&options.nextest))?;
     run::step(cargo().args(["test", "--doc", "--workspace", "--locked"]))?;
