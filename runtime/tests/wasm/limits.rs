@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lazarus::{backend::protocol::End, policy::ByteSize};
+use lazarus::{
+    backend::protocol::End,
+    policy::{ByteSize, LimitName},
+};
 
 use crate::{
     Case,
@@ -164,11 +167,10 @@ fn random_bytes() {
             "(drop (memory.grow (i32.const 2))) (if (call $random (i32.const 0) (i32.const {count})) (then (unreachable)))"
         ))
     };
-    let ended = end(launch("greedy", &ask(65_537)));
-    assert!(matches!(&ended, End::Trapped { .. }), "{ended:?}");
+    assert_limit(&end(launch("greedy", &ask(65_537))), "random");
     assert_eq!(end(launch("twin", &ask(65_536))), End::Exited { code: 0 });
     let component = |count: u64| wat::component("", &format!("(call $random (i64.const {count}) (i32.const 0)) (i32.const 0)"));
-    assert!(matches!(end(launch("component", &component(1 << 40))), End::Trapped { .. }));
+    assert_limit(&end(launch("component", &component(1 << 40))), "random");
     assert_eq!(end(launch("twin", &component(1000))), End::Exited { code: 0 });
 }
 
@@ -177,15 +179,16 @@ fn host_call_allocations() {
     let write = |bytes: u32| {
         wat::component("", &format!("(call $write (call $stdout) (i32.const 64) (i32.const {bytes}) (i32.const 0)) (i32.const 0)"))
     };
-    let ended = end(launch("bomb", &write(6 << 20)));
-    assert!(matches!(&ended, End::Trapped { message } if message.contains("fuel")), "{ended:?}");
+    assert_limit(&end(launch("bomb", &write(6 << 20))), "hostcall");
     assert_eq!(end(launch("twin", &write(4096))), End::Exited { code: 0 });
     // Preview 1: millions of subscriptions at once are an error, not an allocation.
     let poll = wat::start(
         "(drop (memory.grow (i32.const 2000)))
          (if (i32.eqz (call $poll (i32.const 65536) (i32.const 65536) (i32.const 1000000) (i32.const 8))) (then (unreachable)))",
     );
-    assert_eq!(end(launch("subscriptions", &poll)), End::Exited { code: 0 });
+    let heard = run(launch("subscriptions", &poll));
+    assert_eq!(heard.ended.as_ref().unwrap().0, End::Exited { code: 0 });
+    assert_eq!(heard.struck.get(&LimitName::Hostcall), Some(&1));
 }
 
 /// A file of 10 MiB, read with one buffer of 10 MiB, where a call may allocate 4 MiB: in parts, and whole in the end. Alone and in company.
@@ -232,11 +235,11 @@ fn open_files() {
         );
         let source = wat::command(&format!("{} (func (export \"_start\") {code})", wat::data(512, "file")));
         let few = limited(launch("opener", &source), |limits| limits.open_files = NonZeroU32::new(32).unwrap());
-        end(at_home(few, home.path()))
+        let heard = run(at_home(few, home.path()));
+        (heard.ended.unwrap().0, heard.struck.get(&LimitName::OpenFiles).copied())
     };
-    let ended = open(100_000);
-    assert!(ended == End::Exited { code: 9 } || matches!(ended, End::Trapped { .. }), "{ended:?}");
-    assert_eq!(open(20), End::Exited { code: 0 });
+    assert_eq!(open(33), (End::Exited { code: 9 }, Some(1)));
+    assert_eq!(open(32), (End::Exited { code: 0 }, None));
 }
 
 /// 64 MiB to a warden that reads nothing until the end: the guest is not stuck, the host does not grow, and every byte is accounted for.

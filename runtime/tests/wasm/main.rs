@@ -15,6 +15,7 @@ mod files;
 mod fixture;
 mod inspect;
 mod limits;
+mod listings;
 mod neighbours;
 mod programs;
 mod promises;
@@ -61,6 +62,7 @@ fn all() -> Vec<Case> {
         promises::CASES,
         close::CASES,
         limits::CASES,
+        listings::CASES,
         files::CASES,
         quota::CASES,
         quota_held::CASES,

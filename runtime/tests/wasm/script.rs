@@ -25,6 +25,12 @@ pub enum Op {
     /// As a stream of it does, or at the place where the descriptor stands (preview 1: the first is that, whatever the way).
     Stream(u32, Way, u32),
     Size(u32, u64),
+    /// Opens the first directory again so many times, and lists one name of each; all stay open. What it comes to is that of the last.
+    Listings(u32),
+    /// Lists the first directory: it must have exactly so many names, each of a file.
+    Count(u32),
+    /// Lists the first directory, and removes each name, which must be a file, as it comes.
+    Empty,
 }
 
 /// How something is opened.
@@ -63,6 +69,8 @@ pub enum Got {
     Missing,
     /// Between two places.
     Crosses,
+    /// One more is open than may be.
+    TooMany,
     /// Any other error, as its surface numbers it.
     Other(u8),
 }
@@ -93,6 +101,7 @@ impl Surface {
             (Self::Preview1, 20) | (Self::Component, 8) => Got::Exists,
             (Self::Preview1, 44) | (Self::Component, 21) => Got::Missing,
             (Self::Preview1, 75) | (Self::Component, 37) => Got::Crosses,
+            (Self::Preview1, 33) | (Self::Component, 14) => Got::TooMany,
             (Self::Preview1 | Self::Component, other) => Got::Other(other),
         };
         stdout.iter().map(got).collect()

@@ -36,7 +36,11 @@ const WASI: [&str; 3] = [
        flags path-flags { symlink-follow }
        flags open-flags { create, directory, exclusive, truncate }
        flags descriptor-flags { read, write, file-integrity-sync, data-integrity-sync, requested-write-sync, mutate-directory }
+       enum descriptor-type { unknown, block-device, character-device, directory, fifo, symbolic-link, regular-file, socket }
+       record directory-entry { %type: descriptor-type, name: string }
+       resource directory-entry-stream { read-directory-entry: func() -> result<option<directory-entry>, error-code>; }
        resource descriptor {
+         read-directory: func() -> result<directory-entry-stream, error-code>;
          read-via-stream: func(offset: u64) -> result<input-stream, error-code>;
          write-via-stream: func(offset: u64) -> result<output-stream, error-code>;
          append-via-stream: func() -> result<output-stream, error-code>;
@@ -92,6 +96,9 @@ fn module(data: &str, calls: &str) -> String {
   (import "{files}" "[method]descriptor.rename-at" (func $rename_at (param i32 i32 i32 i32 i32 i32 i32)))
   (import "{files}" "[method]descriptor.symlink-at" (func $symlink_at (param i32 i32 i32 i32 i32 i32)))
   (import "{files}" "[method]descriptor.unlink-file-at" (func $unlink_at (param i32 i32 i32 i32)))
+  (import "{files}" "[method]descriptor.read-directory" (func $read_directory (param i32 i32)))
+  (import "{files}" "[method]directory-entry-stream.read-directory-entry" (func $read_entry (param i32 i32)))
+  (import "{files}" "[resource-drop]directory-entry-stream" (func $drop_listing (param i32)))
   (import "{files}" "filesystem-error-code" (func $error_code (param i32 i32)))
   (import "{files}" "[resource-drop]descriptor" (func $drop_descriptor (param i32)))
   (import "wasi:io/error@0.2.0" "[resource-drop]error" (func $drop_error (param i32)))
@@ -194,6 +201,36 @@ fn module(data: &str, calls: &str) -> String {
     (if (call $splices (local.get $way)) (then (call $drop_in (local.get $in))))
     (call $drop_out (local.get $stream))
     (local.get $code))
+  (func $listings (param $count i32) (result i32)
+    (loop $more
+      (call $read_directory (global.get $home) (i32.const 64))
+      (if (i32.load8_u (i32.const 64)) (then (return (call $code (i32.const 4)))))
+      (call $next (i32.load (i32.const 68)))
+      (if (i32.load8_u (i32.const 64)) (then (return (call $code (i32.const 4)))))
+      (br_if $more (local.tee $count (i32.sub (local.get $count) (i32.const 1)))))
+    (i32.const 0))
+  ;; The next entry, whose name overwrites the last one.
+  (func $next (param $stream i32)
+    (global.set $next (i32.const 3145728))
+    (call $read_entry (local.get $stream) (i32.const 64)))
+  ;; All entries, which must be files, and each of which is removed if they are to be.
+  (func $each (param $remove i32) (param $count i32) (result i32)
+    (local $stream i32)
+    (call $read_directory (global.get $home) (i32.const 64))
+    (if (i32.load8_u (i32.const 64)) (then (return (call $code (i32.const 4)))))
+    (local.set $stream (i32.load (i32.const 68)))
+    (block $end (loop $more
+      (call $next (local.get $stream))
+      (if (i32.load8_u (i32.const 64)) (then (return (call $code (i32.const 4)))))
+      (br_if $end (i32.eqz (i32.load8_u (i32.const 68))))
+      (if (i32.ne (i32.load8_u (i32.const 72)) (i32.const 6)) (then (return (i32.const 254))))
+      (local.set $count (i32.sub (local.get $count) (i32.const 1)))
+      (if (local.get $remove) (then
+        (call $unlink_at (global.get $home) (i32.load (i32.const 76)) (i32.load (i32.const 80)) (i32.const 64))
+        (if (i32.load8_u (i32.const 64)) (then (return (call $code (i32.const 1)))))))
+      (br $more)))
+    (call $drop_listing (local.get $stream))
+    (select (i32.const 255) (i32.const 0) (i32.and (local.get $count) (i32.eqz (local.get $remove)))))
   (func $close (param $slot i32) (result i32) (call $drop_descriptor (call $slot (local.get $slot))) (i32.const 0))
   (func (export "wasi:cli/run@0.2.0#run") (result i32)
     (global.set $out (call $get_stdout))
@@ -238,6 +275,9 @@ fn call(op: Op, texts: &mut Texts) -> String {
         Op::Close(slot) => format!("(call $close (i32.const {slot}))"),
         Op::Write(slot, at, len) => format!("(call $write (i32.const {slot}) (i64.const {at}) (i32.const {len}))"),
         Op::Stream(slot, way, len) => format!("(call $stream (i32.const {slot}) (i32.const {}) (i32.const {len}))", way as u32),
+        Op::Listings(count) => format!("(call $listings (i32.const {count}))"),
+        Op::Count(count) => format!("(call $each (i32.const 0) (i32.const {count}))"),
+        Op::Empty => "(call $each (i32.const 1) (i32.const 0))".to_owned(),
         Op::Size(slot, size) => plain(&format!("(call $set_size (call $slot (i32.const {slot})) (i64.const {size}) {answer})")),
     }
 }

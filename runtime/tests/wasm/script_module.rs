@@ -16,6 +16,8 @@ pub fn module(ops: &[Op]) -> String {
   (import "wasi_snapshot_preview1" "fd_close" (func $fd_close (param i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_filestat_set_size" (func $size (param i32 i64) (result i32)))
   (import "wasi_snapshot_preview1" "path_open" (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "fd_readdir" (func $readdir (param i32 i32 i32 i64 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_filestat_get" (func $filestat (param i32 i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "path_rename" (func $rename (param i32 i32 i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "path_link" (func $link (param i32 i32 i32 i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "path_symlink" (func $symlink (param i32 i32 i32 i32 i32) (result i32)))
@@ -46,6 +48,45 @@ pub fn module(ops: &[Op]) -> String {
   (func $write (param $slot i32) (param $len i32) (result i32)
     (i32.store (i32.const 0) (i32.const 65536)) (i32.store (i32.const 4) (local.get $len))
     (call $all (call $fd_write (call $slot (local.get $slot)) (i32.const 0) (i32.const 1) (i32.const 8)) (local.get $len)))
+  (func $listings (param $count i32) (result i32)
+    (local $errno i32)
+    (loop $more
+      ;; The directory itself, not to be written to.
+      (local.set $errno (call $path_open (i32.const 3) (i32.const 0) (i32.const 24) (i32.const 1) (i32.const 2)
+        (i64.const 2) (i64.const 0) (i32.const 0) (i32.const 16)))
+      (if (local.get $errno) (then (return (local.get $errno))))
+      (local.set $errno (call $readdir (i32.load (i32.const 16)) (i32.const 131072) (i32.const 300) (i64.const 0) (i32.const 8)))
+      (if (local.get $errno) (then (return (local.get $errno))))
+      (br_if $more (local.tee $count (i32.sub (local.get $count) (i32.const 1)))))
+    (i32.const 0))
+  ;; All entries but `.` and `..`, as $each of the component has them, read with a buffer of so many bytes. An entry that is cut off is
+  ;; asked for again. Its inode must be that of its filestat (253).
+  (func $each (param $remove i32) (param $count i32) (param $bytes i32) (result i32)
+    (local $errno i32) (local $at i32) (local $end i32) (local $cookie i64) (local $name i32) (local $len i32)
+    (loop $more
+      (local.set $errno (call $readdir (i32.const 3) (i32.const 131072) (local.get $bytes) (local.get $cookie) (i32.const 8)))
+      (if (local.get $errno) (then (return (local.get $errno))))
+      (local.set $at (i32.const 131072))
+      (local.set $end (i32.add (local.get $at) (i32.load (i32.const 8))))
+      (block $cut (loop $entry
+        (br_if $cut (i32.gt_u (i32.add (local.get $at) (i32.const 24)) (local.get $end)))
+        (local.set $name (i32.add (local.get $at) (i32.const 24)))
+        (local.set $len (i32.load offset=16 (local.get $at)))
+        (br_if $cut (i32.gt_u (i32.add (local.get $name) (local.get $len)) (local.get $end)))
+        (local.set $cookie (i64.load (local.get $at)))
+        (if (i64.gt_u (local.get $cookie) (i64.const 2)) (then
+          (if (i32.ne (i32.load8_u offset=20 (local.get $at)) (i32.const 4)) (then (return (i32.const 254))))
+          (local.set $count (i32.sub (local.get $count) (i32.const 1)))
+          (if (call $filestat (i32.const 3) (i32.const 0) (local.get $name) (local.get $len) (i32.const 256)) (then (return (i32.const 252))))
+          (if (i64.ne (i64.load (i32.const 264)) (i64.load offset=8 (local.get $at))) (then (return (i32.const 253))))
+          (if (local.get $remove) (then
+            (local.set $errno (call $unlink (i32.const 3) (local.get $name) (local.get $len)))
+            (if (local.get $errno) (then (return (local.get $errno))))))))
+        (local.set $at (i32.add (local.get $name) (local.get $len)))
+        (br $entry)))
+      (br_if $more (i32.eq (i32.load (i32.const 8)) (local.get $bytes))))
+    (select (i32.const 255) (i32.const 0) (i32.and (local.get $count) (i32.eqz (local.get $remove)))))
+  (data (i32.const 24) ".")
   (func (export "_start") {calls}))"#,
         data = texts.data
     )
@@ -81,6 +122,12 @@ fn call(op: Op, texts: &mut Texts) -> String {
                 format!("(call $write (i32.const {slot}) (i32.const {len}))")
             }
         },
+        Op::Listings(count) => format!("(call $listings (i32.const {count}))"),
+        // A buffer in which no name fits twice, and a large one.
+        Op::Count(count) => format!(
+            "(i32.or (call $each (i32.const 0) (i32.const {count}) (i32.const 300)) (call $each (i32.const 0) (i32.const {count}) (i32.const 16384)))"
+        ),
+        Op::Empty => "(call $each (i32.const 1) (i32.const 0) (i32.const 4096))".to_owned(),
         Op::Size(slot, size) => format!("(call $size (call $slot (i32.const {slot})) (i64.const {size}))"),
     }
 }

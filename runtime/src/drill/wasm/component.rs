@@ -102,6 +102,7 @@ fn files(paths: [&str; 2], run: &str) -> String {
         ("symlink", "[method]descriptor.symlink-at", "i32 i32 i32 i32 i32 i32"),
         ("mkdir", "[method]descriptor.create-directory-at", "i32 i32 i32 i32"),
         ("unlink", "[method]descriptor.unlink-file-at", "i32 i32 i32 i32"),
+        ("list", "[method]descriptor.read-directory", "i32 i32"),
     ];
     let lower = |(name, export, _): &(&str, &str, &str)| {
         format!("(core func ${name} (canon lower (func $files \"{export}\") (memory $memory) (realloc $realloc)))\n")
@@ -163,7 +164,12 @@ const FILE_TYPES: &str = r#"(import "wasi:filesystem/types@0.2.0" (instance $fil
     (export "[method]descriptor.symlink-at" (func (type $symlink)))
     (type $one (func (param "self" $borrow) (param "path" string) (result $done)))
     (export "[method]descriptor.create-directory-at" (func (type $one)))
-    (export "[method]descriptor.unlink-file-at" (func (type $one)))))
+    (export "[method]descriptor.unlink-file-at" (func (type $one)))
+    (export "directory-entry-stream" (type $listing (sub resource)))
+    (type $own_listing (own $listing))
+    (type $listed (result $own_listing (error $code)))
+    (type $list (func (param "self" $borrow) (result $listed)))
+    (export "[method]descriptor.read-directory" (func (type $list)))))
   (alias export $files "descriptor" (type $descriptor))
   (import "wasi:filesystem/preopens@0.2.0" (instance $preopens
     (alias outer 1 $descriptor (type $outer))
@@ -280,6 +286,20 @@ pub fn many_directories(args: &[String]) -> String {
         number(directories)
     );
     files(["0000", ""], &format!("(func $try {code} (call $end (i32.const 0)))"))
+}
+
+/// Begins to list the home this often, and keeps all of it: `times`.
+pub fn many_listings(args: &[String]) -> String {
+    let [times] = args else { return misused("many_listings") };
+    let code = format!(
+        "(local $left i32) (local $home i32) (local.set $left {}) (local.set $home (call $at (i32.const 3)))
+         (loop $next
+           (call $list (local.get $home) (i32.const 416)) {}
+           (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))",
+        number(times),
+        failed(416, 4),
+    );
+    files(["", ""], &format!("(func $try {code} (call $end (i32.const 0)))"))
 }
 
 /// Asks for a socket: `none` (the twin asks for nothing), `tcp4`, `tcp6`, `udp4` or `udp6`.

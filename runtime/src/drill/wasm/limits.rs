@@ -1,9 +1,9 @@
 //! Memory, processor, disk: what a guest takes.
 
-use libc::{EFBIG, EINVAL, EIO, EMFILE, ENOMEM, ENOSPC};
+use libc::{EFBIG, EIO, EMFILE, ENOMEM, ENOSPC};
 
 use super::{
-    component::{many_directories, sparse_file as sparse_component},
+    component::{many_directories, many_listings, sparse_file as sparse_component},
     preview1::{
         ask_time, grow, grow_table, large_file, many_files, memories, open_many, poll_many, random, recurse, sleep, sparse_file, spin,
         spin_at_start,
@@ -40,10 +40,10 @@ pub const ATTACKS: &[Attack] = &[
         .dies(&[Refused("call stack exhausted")], Crash),
     preview1("memory/random-bytes", random, &[])
         .tries("makes the host allocate what it asks for: a megabyte of random bytes", &["1048577"], &["1024"])
-        .dies(&[Refused("exceeds limit"), Errno(EINVAL)], Crash),
+        .dies(&[Limit("random")], Crash),
     preview1("memory/subscriptions", poll_many, &[])
         .tries("makes the host allocate what it asks for: a hundred thousand subscriptions", &["100000"], &["10"])
-        .dies(&[Errno(ENOMEM), Errno(EINVAL), Refused("fuel")], Crash),
+        .dies(&[Errno(ENOMEM)], Crash),
     preview1("cpu/loop", spin, BRIEF).tries("computes for ever", &["for-ever"], &["1000"]).dies(&[Limit("cpu")], Escape),
     preview1("cpu/start-function", spin_at_start, BRIEF)
         .tries("computes for ever before it is ready", &["for-ever"], &["1000"])
@@ -71,5 +71,8 @@ pub const ATTACKS: &[Attack] = &[
         .dies(&[Errno(ENOSPC)], Write),
     preview1("descriptors/exhaust", open_many, SMALL)
         .tries("opens its home four hundred times", &["400"], &["2"])
-        .dies(&[Errno(EIO), Errno(EMFILE), Errno(libc::ENFILE), Refused("table")], Crash),
+        .dies(&[Errno(EMFILE)], Crash),
+    component("descriptors/listings", many_listings, SMALL)
+        .tries("has the host list its home four hundred times at once", &["400"], &["2"])
+        .dies(&[Errno(EIO)], Crash),
 ];

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use wasmtime::{Trap, WasmBacktrace};
+use wasmtime::{Trap, WasmBacktrace, component::ResourceTableError};
 use wasmtime_wasi::I32Exit;
 
 use super::{guest::State, meter::CpuSpent};
 use crate::{
     backend::{protocol::End, wasm::text::one_line},
-    policy::format_duration,
+    policy::{LimitName, format_duration},
 };
 
 /// How long a guest may take until it stands: its start functions, and host calls that these make.
@@ -17,6 +17,19 @@ pub const READY_MOST: Duration = Duration::from_secs(10);
 const TRAP_MOST: usize = 300;
 /// Innermost functions that are named.
 const FRAMES_MOST: usize = 4;
+
+/// What wasmtime's error says, whose type is its own, where a call of a component copies more than `hostcall`.
+const NO_FUEL: &str = "fuel allocated for hostcalls has been exhausted";
+
+/// A host function ended the guest, or its event, at a limit.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Exceeded {
+    /// The limit.
+    pub limit: LimitName,
+    /// What was asked, and what there is.
+    pub message: String,
+}
 
 /// It used its CPU time up.
 pub fn cpu(budget: Duration) -> End {
@@ -47,6 +60,9 @@ pub fn failed(error: &wasmtime::Error, state: &State, budget: Duration) -> End {
     if error.downcast_ref::<CpuSpent>().is_some() {
         return cpu(budget);
     }
+    if let Some(end) = exceeded(error) {
+        return end;
+    }
     let message = describe(error);
     // A guest that was refused memory and then died, died of it, as far as anyone can tell from outside.
     match state.limiter.hit() {
@@ -56,6 +72,23 @@ pub fn failed(error: &wasmtime::Error, state: &State, budget: Duration) -> End {
         },
         None => End::Trapped { message },
     }
+}
+
+/// The end at a limit that a host function found, if one did.
+fn exceeded(error: &wasmtime::Error) -> Option<End> {
+    let limit = |limit: LimitName, message: &str| End::Limit { limit: limit.as_str().into(), message: one_line(message, TRAP_MOST) };
+    let typed = error.chain().find_map(|cause| {
+        if let Some(Exceeded { limit: over, message }) = cause.downcast_ref() {
+            return Some(limit(*over, message));
+        }
+        if matches!(cause.downcast_ref(), Some(ResourceTableError::Full)) {
+            return Some(limit(LimitName::OpenFiles, "it holds more streams, pollables and files than its open files come to"));
+        }
+        None
+    });
+    // The innermost cause alone: further out are names of the guest's functions.
+    let no_fuel = || error.root_cause().to_string().ends_with(NO_FUEL);
+    typed.or_else(|| no_fuel().then(|| limit(LimitName::Hostcall, "one call would have copied more than it may")))
 }
 
 /// Why a guest was never ready: what follows "start …: ".

@@ -17,14 +17,16 @@ use super::{
     agent::Member,
     limiter::Limiter,
     meter::Meter,
+    openings::Openings,
     places::Place,
     quota::{Descriptors, Keeper, Nodes},
+    random,
     stdio::{CapturedIn, CapturedOut, InheritedIn, InheritedOut},
     told::Told,
 };
 use crate::{
     backend::{Launch, Program, Stdio, protocol::Stream, reach, wasm::text::one_line},
-    policy::{Address, Enforcer, Granted, LimitName, Limits, Report, Subject, Wall, format_duration},
+    policy::{Address, ByteSize, Enforcer, Granted, LimitName, Limits, Report, Subject, Wall, format_duration},
 };
 
 /// Resources (descriptors, their streams, pollables) an open file: a descriptor, a stream each way, a pollable each.
@@ -48,13 +50,27 @@ pub struct State {
     pub descriptors: Descriptors,
     /// How its calls ask those accounts.
     pub keeper: Keeper,
+    /// What it has open.
+    pub openings: Openings,
+    /// What a call may have of random bytes.
+    pub random: ByteSize,
 }
 
 impl State {
     /// A state without directories.
     #[cfg(test)]
-    pub fn for_tests(wasi: WasiP1Ctx, limiter: Limiter, member: Member, keeper: Keeper) -> Self {
-        Self { wasi, limiter, member, keeper, places: Arc::new([]), nodes: Nodes::default(), descriptors: Descriptors::default() }
+    pub fn for_tests(wasi: WasiP1Ctx, limits: &Limits, member: Member, keeper: Keeper) -> Self {
+        Self {
+            wasi,
+            limiter: Limiter::new(limits, None),
+            member,
+            keeper,
+            places: Arc::new([]),
+            nodes: Nodes::default(),
+            descriptors: Descriptors::default(),
+            openings: Openings::new(limits),
+            random: limits.random,
+        }
     }
 
     /// The directories that the guest was given, in their order.
@@ -98,6 +114,7 @@ pub fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     preopens::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
     types::add_to_linker::<State, HasSelf<State>>(linker, |state| state)?;
+    random::link(linker)?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -178,6 +195,8 @@ impl Recipe {
             places: Arc::clone(&self.places),
             nodes: Nodes::default(),
             descriptors: Descriptors::default(),
+            openings: Openings::new(limits),
+            random: limits.random,
         };
         // Each resource is memory of the host, and many are descriptors.
         state.wasi.ctx().table.set_max_capacity(most_resources(limits));
@@ -237,9 +256,9 @@ impl Recipe {
         }
         report.full(Enforcer::Wasm, Wall::Files, format!("no file outside of {} directories", self.places.len()));
         Limiter::promise(limits, report);
-        let most = most_resources(limits);
-        let files = Subject::limit(LimitName::OpenFiles, limits.open_files);
-        report.full(Enforcer::Wasm, files, format!("at most {most} open files, streams and pollables together"));
+        let (files, most) = (limits.open_files, most_resources(limits));
+        let promise = format!("at most {files} files, directories and listings open, and {most} of these, streams and pollables together");
+        report.full(Enforcer::Wasm, Subject::limit(LimitName::OpenFiles, files), promise);
         let hostcall = Subject::limit(LimitName::Hostcall, limits.hostcall);
         report.full(Enforcer::Wasm, hostcall, format!("at most {} allocated by one host call", limits.hostcall));
         report.full(Enforcer::Wasm, Subject::limit(LimitName::Stack, limits.stack), format!("a stack of {}", limits.stack));

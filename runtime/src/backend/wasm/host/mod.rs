@@ -11,17 +11,21 @@
 //! A trap, a limit or a refusal ends one guest. The host ends when all have, or at once when the warden hangs up.
 
 mod agent;
+mod dirents;
 mod ends;
 mod guest;
 #[cfg(test)]
 mod imports_tests;
 mod limiter;
+mod listing;
 mod load;
 mod meter;
+mod openings;
 mod outbox;
 mod p1;
 mod places;
 mod quota;
+mod random;
 mod run;
 mod stdio;
 mod strikes;

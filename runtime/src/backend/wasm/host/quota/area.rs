@@ -89,6 +89,22 @@ impl Keeper {
         Self { in_place, strikes }
     }
 
+    /// Puts on record that the guest was refused something.
+    pub fn hit(&self, limit: LimitName) {
+        self.strikes.hit(limit);
+    }
+
+    /// Does file work where the guest's other file work is done.
+    ///
+    /// # Errors
+    /// Of the work; and where the thread that did it is gone.
+    pub async fn blocking<T: Send + 'static>(&self, work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+        if self.in_place {
+            return work();
+        }
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|_| Err(io::Error::other("a helper thread ended early")))
+    }
+
     /// There is no room for an entry that would have to be made.
     pub fn full(&self) -> Denied {
         self.struck(Refused::Entries)

@@ -1,5 +1,7 @@
 //! The file system of components: `wasi:filesystem/types`, counted.
 
+mod entries;
+
 use std::{collections::HashMap, fs::File, sync::Arc};
 
 use wasmtime::component::Resource;
@@ -9,8 +11,8 @@ use wasmtime_wasi::{
     p2::{
         DynInputStream, DynOutputStream, FsError, FsResult, ReaddirIterator,
         bindings::filesystem::types::{
-            self, Advice, DescriptorFlags, DescriptorStat, DescriptorType, DirectoryEntry, ErrorCode, Filesize, HostDescriptor,
-            HostDirectoryEntryStream, MetadataHashValue, NewTimestamp, OpenFlags, PathFlags,
+            self, Advice, DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, Filesize, HostDescriptor, MetadataHashValue,
+            NewTimestamp, OpenFlags, PathFlags,
         },
         pipe::ClosedOutputStream,
     },
@@ -21,7 +23,7 @@ use super::{
     ledger::Growth,
     stream::{Counted, Place},
 };
-use crate::backend::wasm::host::guest::State;
+use crate::{backend::wasm::host::guest::State, policy::LimitName};
 
 /// Which account each open descriptor of a component belongs to, by its number in the table of resources.
 #[derive(Debug, Default)]
@@ -66,6 +68,16 @@ impl State {
                 | DescriptorType::Socket,
             ) => Err(ErrorCode::NotPermitted.into()),
         }
+    }
+
+    /// Refuses to open one more than the guest may have open. WASI has no error code of its own for that; this is what wasmtime says
+    /// where the kernel refuses.
+    fn room_for_one(&mut self) -> FsResult<()> {
+        if self.openings.has_room() {
+            return Ok(());
+        }
+        self.keeper.hit(LimitName::OpenFiles);
+        Err(ErrorCode::Io.into())
     }
 
     /// The account of a descriptor.
@@ -194,16 +206,6 @@ impl types::Host for State {
     }
 }
 
-impl HostDirectoryEntryStream for State {
-    pass! {
-        #[awaited] read_directory_entry(stream: Resource<ReaddirIterator>) -> FsResult<Option<DirectoryEntry>>;
-    }
-
-    fn drop(&mut self, stream: Resource<ReaddirIterator>) -> wasmtime::Result<()> {
-        HostDirectoryEntryStream::drop(&mut self.filesystem(), stream)
-    }
-}
-
 impl HostDescriptor for State {
     pass! {
         #[awaited] advise(fd: Resource<Descriptor>, offset: Filesize, length: Filesize, advice: Advice) -> FsResult<()>;
@@ -212,7 +214,6 @@ impl HostDescriptor for State {
         #[awaited] get_type(fd: Resource<Descriptor>) -> FsResult<DescriptorType>;
         #[awaited] set_times(fd: Resource<Descriptor>, accessed: NewTimestamp, modified: NewTimestamp) -> FsResult<()>;
         #[awaited] read(fd: Resource<Descriptor>, length: Filesize, offset: Filesize) -> FsResult<(Vec<u8>, bool)>;
-        #[awaited] read_directory(fd: Resource<Descriptor>) -> FsResult<Resource<ReaddirIterator>>;
         #[awaited] sync(fd: Resource<Descriptor>) -> FsResult<()>;
         #[awaited] stat(fd: Resource<Descriptor>) -> FsResult<DescriptorStat>;
         #[awaited] stat_at(fd: Resource<Descriptor>, follow: PathFlags, path: String) -> FsResult<DescriptorStat>;
@@ -244,6 +245,14 @@ impl HostDescriptor for State {
             }
         }
         self.filesystem().set_times_at(fd, PathFlags::SYMLINK_FOLLOW, path, accessed, modified).await
+    }
+
+    async fn read_directory(&mut self, fd: Resource<Descriptor>) -> FsResult<Resource<ReaddirIterator>> {
+        let dir = match self.wasi.ctx().table.get(&fd)? {
+            Descriptor::Dir(dir) => Arc::clone(&dir.dir),
+            Descriptor::File(_) => return Err(ErrorCode::NotDirectory.into()),
+        };
+        self.stream_of(&dir).await
     }
 
     async fn set_size(&mut self, fd: Resource<Descriptor>, size: Filesize) -> FsResult<()> {
@@ -332,6 +341,7 @@ impl HostDescriptor for State {
         flags: DescriptorFlags,
     ) -> FsResult<Resource<Descriptor>> {
         let area = self.area(&fd)?;
+        self.room_for_one()?;
         let asked = Opening { fd, follow, path, open, flags };
         self.plain_or_refused(&asked).await?;
         let opened = match self.writable_dir(&asked.fd) {

@@ -20,7 +20,7 @@ use wasmtime_wasi::{
 use wiggle::GuestMemory;
 
 use super::{area::Area, ledger::Ledger};
-use crate::backend::wasm::host::guest::State;
+use crate::backend::wasm::host::{dirents::Cursor, guest::State};
 
 /// The first preopened directory.
 const FIRST: u32 = 3;
@@ -45,10 +45,14 @@ pub enum Open {
 }
 
 impl Open {
-    fn address(&self) -> usize {
+    const fn handle(&self) -> &Arc<File> {
         match self {
-            Self::Dir { dir: file, .. } | Self::File { file, .. } => Arc::as_ptr(file).addr(),
+            Self::Dir { dir: file, .. } | Self::File { file, .. } => file,
         }
+    }
+
+    fn address(&self) -> usize {
+        Arc::as_ptr(self.handle()).addr()
     }
 }
 
@@ -59,6 +63,8 @@ pub struct Descriptors {
     open: Option<BTreeMap<u32, (Area, Open)>>,
     /// Everything in the table of resources that was looked at.
     known: HashSet<usize>,
+    /// How far directories were listed, by number.
+    pub listings: BTreeMap<u32, Cursor>,
     /// What this call may allocate.
     pub fuel: usize,
 }
@@ -130,12 +136,14 @@ impl State {
         if let Open::File { file, .. } = &open {
             area.opened(file)?;
         }
+        self.openings.add(open.handle());
         self.descriptors.known.insert(open.address());
         self.descriptors.open.get_or_insert_default().insert(fd.into(), (area, open.clone()));
         Ok(open)
     }
 
     pub(super) fn forget(&mut self, fd: Fd) {
+        self.descriptors.listings.remove(&fd.into());
         if let Some((_, open)) = self.descriptors.open.as_mut().and_then(|open| open.remove(&fd.into())) {
             self.descriptors.known.remove(&open.address());
         }

@@ -1,205 +1,59 @@
-//! Preview 1, counted.
+//! Preview 1, counted: which functions are wasmtime's own, and which are ours.
+
+mod calls;
 
 use wasmtime_wasi::p1::{
     types::{
         Advice, CiovecArray, Clockid, Dircookie, Errno, Error, Event, Exitcode, Fd, Fdflags, Fdstat, Filedelta, Filesize, Filestat,
-        Filetype, Fstflags, IovecArray, Lookupflags, Oflags, Prestat, Riflags, Rights, Roflags, Sdflags, Siflags, Signal, Size,
-        Subscription, Timestamp, Whence,
+        Fstflags, IovecArray, Lookupflags, Oflags, Prestat, Riflags, Rights, Roflags, Sdflags, Siflags, Signal, Size, Subscription,
+        Timestamp, Whence,
     },
     wasi_snapshot_preview1::WasiSnapshotPreview1,
 };
 use wiggle::{GuestMemory, GuestPtr};
 
-use super::{
-    area::{Denied, Keeper},
-    descriptors::{Open, Place},
-    ledger::{Growth, Naming},
-};
-use crate::backend::wasm::host::guest::State;
-
-impl From<Denied> for Error {
-    fn from(denied: Denied) -> Self {
-        match denied {
-            Denied::Full => Errno::Nospc,
-            Denied::Unknown => Errno::Io,
-        }
-        .into()
-    }
-}
-
-fn is_missing<T>(done: &Result<T, Error>) -> bool {
-    matches!(done, Err(error) if matches!(error.downcast_ref(), Some(Errno::Noent)))
-}
+use crate::{backend::wasm::host::guest::State, policy::LimitName};
 
 impl State {
-    /// A path, bounded by what the call may allocate.
-    fn path(&self, memory: &GuestMemory<'_>, path: GuestPtr<str>) -> Result<String, Error> {
-        if usize::try_from(path.len()).is_ok_and(|length| length > self.descriptors.fuel) {
-            return Err(Errno::Nomem.into());
-        }
-        Ok(memory.as_cow_str(path)?.into_owned())
-    }
-
-    /// The bytes that a write would write: wasmtime writes the first buffer that is not empty.
-    fn first_buffer(&self, memory: &GuestMemory<'_>, buffers: CiovecArray) -> Result<u64, Error> {
-        // The original refuses such a list too.
-        if u64::from(buffers.len()) * 8 > self.descriptors.fuel as u64 {
-            return Err(Errno::Nomem.into());
-        }
-        for buffer in buffers.iter() {
-            let buffer = memory.read(buffer?)?;
-            if buffer.buf_len > 0 {
-                return Ok(u64::from(buffer.buf_len));
-            }
-        }
-        Ok(0)
-    }
-
-    async fn written(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, buffers: CiovecArray, at: Option<Filesize>) -> Result<Size, Error> {
-        let payer = self.payer(memory, fd);
-        let bytes = if payer.is_some() { self.first_buffer(memory, buffers)? } else { 0 };
-        let charge = match payer {
-            Some((area, file, append)) if bytes > 0 => {
-                let growth = match at {
-                    _ if append => Growth::Append(bytes),
-                    Some(at) => Growth::Write { at, bytes },
-                    None => Growth::Write { at: self.wasi.fd_tell(memory, fd)?, bytes },
-                };
-                Some(self.keeper.clone().grow(&area, &file, growth).await?)
-            }
-            Some(_) | None => None,
-        };
-        let fuel = self.descriptors.fuel;
-        self.wasi.set_hostcall_fuel(fuel);
-        let done = match at {
-            Some(at) => self.wasi.fd_pwrite(memory, fd, buffers, at).await,
-            None => self.wasi.fd_write(memory, fd, buffers).await,
-        };
-        if let Some(charge) = charge {
-            charge.over(matches!(&done, Ok(written) if u64::from(*written) == bytes));
+    /// Puts on record that a call was refused what it would have had to allocate, or one open file too many.
+    fn noted<T>(&self, done: Result<T, Error>) -> Result<T, Error> {
+        match done.as_ref().err().and_then(|error| error.downcast_ref()) {
+            // wasmtime answers so where a call has no fuel left. The kernel would, too, on a machine without memory.
+            Some(Errno::Nomem) => self.keeper.hit(LimitName::Hostcall),
+            Some(Errno::Mfile) => self.keeper.hit(LimitName::OpenFiles),
+            Some(_) | None => {}
         }
         done
     }
-
-    /// Refuses what is neither a file nor a directory: opening a pipe that nobody writes to would hold the host, and all its guests, for
-    /// ever. No guest can make one; whoever swaps one in at this moment could write to the mount anyway.
-    async fn must_be_plain(&mut self, memory: &mut GuestMemory<'_>, asked: &Opening) -> Result<(), Error> {
-        let fuel = self.descriptors.fuel;
-        self.wasi.set_hostcall_fuel(fuel);
-        let found = self.wasi.path_filestat_get(memory, asked.fd, asked.follow, asked.path).await;
-        self.wasi.set_hostcall_fuel(fuel);
-        match found.map(|found| found.filetype) {
-            // A link that is not to be followed, and what is not there, are for the call itself to refuse.
-            Ok(Filetype::RegularFile | Filetype::Directory | Filetype::SymbolicLink) | Err(_) => Ok(()),
-            Ok(Filetype::Unknown | Filetype::BlockDevice | Filetype::CharacterDevice | Filetype::SocketDgram | Filetype::SocketStream) => {
-                Err(Errno::Perm.into())
-            }
-        }
-    }
-
-    /// How to look up what gets other times: the jail lets a host set those of what it has open alone, and wasmtime opens only where it may
-    /// follow a link. What is no link is the same either way; the times of a link itself cannot be set.
-    async fn times_by(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        fd: Fd,
-        follow: Lookupflags,
-        path: GuestPtr<str>,
-    ) -> Result<Lookupflags, Error> {
-        if follow.contains(Lookupflags::SYMLINK_FOLLOW) {
-            return Ok(follow);
-        }
-        let fuel = self.descriptors.fuel;
-        let found = self.wasi.path_filestat_get(memory, fd, follow, path).await?;
-        self.wasi.set_hostcall_fuel(fuel);
-        if matches!(found.filetype, Filetype::SymbolicLink) { Err(Errno::Notsup.into()) } else { Ok(Lookupflags::SYMLINK_FOLLOW) }
-    }
-
-    /// Opens what may have to be made first. What is to be emptied is emptied after.
-    async fn path_open_counted(&mut self, memory: &mut GuestMemory<'_>, asked: &Opening, place: &Place) -> Result<Fd, Error> {
-        let exclusive = asked.open.contains(Oflags::EXCL);
-        let without = asked.open & !Oflags::TRUNC;
-        if !asked.open.contains(Oflags::CREAT) {
-            return asked.open(self, memory, without).await;
-        }
-        let existing = without & !Oflags::CREAT;
-        if !exclusive {
-            let opened = asked.open(self, memory, existing).await;
-            if !is_missing(&opened) {
-                return opened;
-            }
-        }
-        let _names = place.ledger.names.lock().await;
-        if !exclusive {
-            // Somebody may have made it, while the names were another's.
-            let opened = asked.open(self, memory, existing).await;
-            if !is_missing(&opened) {
-                return opened;
-            }
-        }
-        let path = self.path(memory, asked.path)?;
-        let keeper = self.keeper.clone();
-        let Some(naming) = keeper.name(&place.ledger, &place.dir, &path, 0).await? else {
-            // A link that leads to nothing: what it names would have to be made.
-            return Err(if exclusive { Errno::Exist.into() } else { keeper.full().into() });
-        };
-        // A link that leads to nothing has the name, and is not what is made.
-        let was_there = keeper.look(&place.dir, &path).await.is_some();
-        let made = asked.open(self, memory, without).await;
-        // It may have been made, and not opened after all: for want of a place among the resources, which ends the guest.
-        let may_be = match &made {
-            Ok(_) => true,
-            Err(error) => error.downcast_ref().is_none() || (!was_there && keeper.look(&place.dir, &path).await.is_some()),
-        };
-        naming.over(may_be);
-        made
-    }
-
-    /// Charges a name.
-    async fn naming(&mut self, place: &Place, path: &str, bytes: u64) -> Result<(Naming, Keeper), Error> {
-        let keeper = self.keeper.clone();
-        let naming = keeper.name(&place.ledger, &place.dir, path, bytes).await?;
-        Ok((naming.ok_or(Errno::Exist)?, keeper))
-    }
 }
 
-/// What a guest asked to be opened.
-struct Opening {
-    fd: Fd,
-    follow: Lookupflags,
-    path: GuestPtr<str>,
-    open: Oflags,
-    rights: Rights,
-    inheriting: Rights,
-    flags: Fdflags,
-}
-
-impl Opening {
-    /// Opens it as asked, but with these flags. Without `creat` and `trunc`, what they would add to the way it is opened is added here.
-    async fn open(&self, state: &mut State, memory: &mut GuestMemory<'_>, open: Oflags) -> Result<Fd, Error> {
-        let mut rights = self.rights;
-        if self.open.intersects(Oflags::CREAT | Oflags::TRUNC) && !rights.contains(Rights::FD_WRITE) {
-            rights |= Rights::FD_READ | Rights::FD_WRITE;
-        }
-        let fuel = state.descriptors.fuel;
-        state.wasi.set_hostcall_fuel(fuel);
-        state.wasi.path_open(memory, self.fd, self.follow, self.path, open, rights, self.inheriting, self.flags).await
-    }
-}
-
-/// Functions that change nothing, or nothing that is counted.
-macro_rules! pass {
-    ($($(#[$async:tt])? $name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {
-        $(pass! { @one $($async)? $name($($arg: $kind),*) -> $answer })*
+/// Functions: each is wasmtime's own, or calls one of ours, in [`calls`].
+macro_rules! functions {
+    ($($($way:ident)* : $name:ident($($arg:ident: $kind:ty),*) -> $answer:ty;)*) => {
+        $(functions! { @one $($way)* : $name($($arg: $kind),*) -> $answer })*
     };
-    (@one awaited $name:ident($($arg:ident: $kind:ty),*) -> $answer:ty) => {
+    (@one theirs async : $name:ident($($arg:ident: $kind:ty),*) -> $answer:ty) => {
         async fn $name(&mut self, memory: &mut GuestMemory<'_>, $($arg: $kind),*) -> $answer {
-            self.wasi.$name(memory, $($arg),*).await
+            let done = self.wasi.$name(memory, $($arg),*).await;
+            self.noted(done)
         }
     };
-    (@one $name:ident($($arg:ident: $kind:ty),*) -> $answer:ty) => {
+    (@one theirs : $name:ident($($arg:ident: $kind:ty),*) -> $answer:ty) => {
         fn $name(&mut self, memory: &mut GuestMemory<'_>, $($arg: $kind),*) -> $answer {
-            self.wasi.$name(memory, $($arg),*)
+            let done = self.wasi.$name(memory, $($arg),*);
+            self.noted(done)
+        }
+    };
+    (@one ours async $own:ident : $name:ident($($arg:ident: $kind:ty),*) -> $answer:ty) => {
+        async fn $name(&mut self, memory: &mut GuestMemory<'_>, $($arg: $kind),*) -> $answer {
+            let done = self.$own(memory, $($arg),*).await;
+            self.noted(done)
+        }
+    };
+    (@one ours $own:ident : $name:ident($($arg:ident: $kind:ty),*) -> $answer:ty) => {
+        fn $name(&mut self, memory: &mut GuestMemory<'_>, $($arg: $kind),*) -> $answer {
+            let done = self.$own(memory, $($arg),*);
+            self.noted(done)
         }
     };
 }
@@ -210,228 +64,55 @@ impl WasiSnapshotPreview1 for State {
         self.wasi.set_hostcall_fuel(fuel);
     }
 
-    pass! {
-        args_get(argv: GuestPtr<GuestPtr<u8>>, buffer: GuestPtr<u8>) -> Result<(), Error>;
-        args_sizes_get() -> Result<(Size, Size), Error>;
-        environ_get(environ: GuestPtr<GuestPtr<u8>>, buffer: GuestPtr<u8>) -> Result<(), Error>;
-        environ_sizes_get() -> Result<(Size, Size), Error>;
-        clock_res_get(id: Clockid) -> Result<Timestamp, Error>;
-        clock_time_get(id: Clockid, precision: Timestamp) -> Result<Timestamp, Error>;
-        #[awaited] fd_advise(fd: Fd, offset: Filesize, length: Filesize, advice: Advice) -> Result<(), Error>;
-        fd_allocate(fd: Fd, offset: Filesize, length: Filesize) -> Result<(), Error>;
-        #[awaited] fd_datasync(fd: Fd) -> Result<(), Error>;
-        #[awaited] fd_fdstat_get(fd: Fd) -> Result<Fdstat, Error>;
-        fd_fdstat_set_rights(fd: Fd, base: Rights, inheriting: Rights) -> Result<(), Error>;
-        #[awaited] fd_filestat_get(fd: Fd) -> Result<Filestat, Error>;
-        #[awaited] fd_filestat_set_times(fd: Fd, accessed: Timestamp, modified: Timestamp, flags: Fstflags) -> Result<(), Error>;
-        #[awaited] fd_read(fd: Fd, buffers: IovecArray) -> Result<Size, Error>;
-        #[awaited] fd_pread(fd: Fd, buffers: IovecArray, offset: Filesize) -> Result<Size, Error>;
-        fd_prestat_get(fd: Fd) -> Result<Prestat, Error>;
-        fd_prestat_dir_name(fd: Fd, path: GuestPtr<u8>, length: Size) -> Result<(), Error>;
-        #[awaited] fd_readdir(fd: Fd, buffer: GuestPtr<u8>, length: Size, cookie: Dircookie) -> Result<Size, Error>;
-        #[awaited] fd_seek(fd: Fd, offset: Filedelta, whence: Whence) -> Result<Filesize, Error>;
-        #[awaited] fd_sync(fd: Fd) -> Result<(), Error>;
-        fd_tell(fd: Fd) -> Result<Filesize, Error>;
-        #[awaited] path_filestat_get(fd: Fd, follow: Lookupflags, path: GuestPtr<str>) -> Result<Filestat, Error>;
-        #[awaited] path_readlink(fd: Fd, path: GuestPtr<str>, buffer: GuestPtr<u8>, length: Size) -> Result<Size, Error>;
-        #[awaited] poll_oneoff(subscriptions: GuestPtr<Subscription>, events: GuestPtr<Event>, count: Size) -> Result<Size, Error>;
-        proc_exit(code: Exitcode) -> wasmtime::Error;
-        proc_raise(signal: Signal) -> Result<(), Error>;
-        sched_yield() -> Result<(), Error>;
-        random_get(buffer: GuestPtr<u8>, length: Size) -> Result<(), Error>;
-        sock_accept(fd: Fd, flags: Fdflags) -> Result<Fd, Error>;
-        sock_recv(fd: Fd, buffers: IovecArray, flags: Riflags) -> Result<(Size, Roflags), Error>;
-        sock_send(fd: Fd, buffers: CiovecArray, flags: Siflags) -> Result<Size, Error>;
-        sock_shutdown(fd: Fd, how: Sdflags) -> Result<(), Error>;
+    functions! {
+        theirs: args_get(argv: GuestPtr<GuestPtr<u8>>, buffer: GuestPtr<u8>) -> Result<(), Error>;
+        theirs: args_sizes_get() -> Result<(Size, Size), Error>;
+        theirs: environ_get(environ: GuestPtr<GuestPtr<u8>>, buffer: GuestPtr<u8>) -> Result<(), Error>;
+        theirs: environ_sizes_get() -> Result<(Size, Size), Error>;
+        theirs: clock_res_get(id: Clockid) -> Result<Timestamp, Error>;
+        theirs: clock_time_get(id: Clockid, precision: Timestamp) -> Result<Timestamp, Error>;
+        theirs async: fd_advise(fd: Fd, offset: Filesize, length: Filesize, advice: Advice) -> Result<(), Error>;
+        theirs: fd_allocate(fd: Fd, offset: Filesize, length: Filesize) -> Result<(), Error>;
+        theirs async: fd_datasync(fd: Fd) -> Result<(), Error>;
+        theirs async: fd_fdstat_get(fd: Fd) -> Result<Fdstat, Error>;
+        theirs: fd_fdstat_set_rights(fd: Fd, base: Rights, inheriting: Rights) -> Result<(), Error>;
+        theirs async: fd_filestat_get(fd: Fd) -> Result<Filestat, Error>;
+        theirs async: fd_filestat_set_times(fd: Fd, accessed: Timestamp, modified: Timestamp, flags: Fstflags) -> Result<(), Error>;
+        theirs async: fd_read(fd: Fd, buffers: IovecArray) -> Result<Size, Error>;
+        theirs async: fd_pread(fd: Fd, buffers: IovecArray, offset: Filesize) -> Result<Size, Error>;
+        theirs: fd_prestat_get(fd: Fd) -> Result<Prestat, Error>;
+        theirs: fd_prestat_dir_name(fd: Fd, path: GuestPtr<u8>, length: Size) -> Result<(), Error>;
+        theirs async: fd_seek(fd: Fd, offset: Filedelta, whence: Whence) -> Result<Filesize, Error>;
+        theirs async: fd_sync(fd: Fd) -> Result<(), Error>;
+        theirs: fd_tell(fd: Fd) -> Result<Filesize, Error>;
+        theirs async: path_filestat_get(fd: Fd, follow: Lookupflags, path: GuestPtr<str>) -> Result<Filestat, Error>;
+        theirs async: path_readlink(fd: Fd, path: GuestPtr<str>, buffer: GuestPtr<u8>, length: Size) -> Result<Size, Error>;
+        theirs async: poll_oneoff(subscriptions: GuestPtr<Subscription>, events: GuestPtr<Event>, count: Size) -> Result<Size, Error>;
+        theirs: proc_raise(signal: Signal) -> Result<(), Error>;
+        theirs: sched_yield() -> Result<(), Error>;
+        ours own_random_get: random_get(buffer: GuestPtr<u8>, length: Size) -> Result<(), Error>;
+        theirs: sock_accept(fd: Fd, flags: Fdflags) -> Result<Fd, Error>;
+        theirs: sock_recv(fd: Fd, buffers: IovecArray, flags: Riflags) -> Result<(Size, Roflags), Error>;
+        theirs: sock_send(fd: Fd, buffers: CiovecArray, flags: Siflags) -> Result<Size, Error>;
+        theirs: sock_shutdown(fd: Fd, how: Sdflags) -> Result<(), Error>;
+        ours async own_path_filestat_set_times: path_filestat_set_times(fd: Fd, follow: Lookupflags, path: GuestPtr<str>, accessed: Timestamp, modified: Timestamp, flags: Fstflags) -> Result<(), Error>;
+        ours async own_fd_write: fd_write(fd: Fd, buffers: CiovecArray) -> Result<Size, Error>;
+        ours async own_fd_pwrite: fd_pwrite(fd: Fd, buffers: CiovecArray, at: Filesize) -> Result<Size, Error>;
+        ours async own_fd_filestat_set_size: fd_filestat_set_size(fd: Fd, size: Filesize) -> Result<(), Error>;
+        ours own_fd_fdstat_set_flags: fd_fdstat_set_flags(fd: Fd, flags: Fdflags) -> Result<(), Error>;
+        ours async own_fd_readdir: fd_readdir(fd: Fd, buffer: GuestPtr<u8>, length: Size, cookie: Dircookie) -> Result<Size, Error>;
+        ours async own_fd_close: fd_close(fd: Fd) -> Result<(), Error>;
+        ours async own_fd_renumber: fd_renumber(from: Fd, to: Fd) -> Result<(), Error>;
+        ours async own_path_create_directory: path_create_directory(fd: Fd, path: GuestPtr<str>) -> Result<(), Error>;
+        ours async own_path_symlink: path_symlink(target: GuestPtr<str>, fd: Fd, path: GuestPtr<str>) -> Result<(), Error>;
+        ours async own_path_link: path_link(fd: Fd, follow: Lookupflags, path: GuestPtr<str>, new: Fd, new_path: GuestPtr<str>) -> Result<(), Error>;
+        ours async own_path_open: path_open(fd: Fd, follow: Lookupflags, path: GuestPtr<str>, open: Oflags, rights: Rights, inheriting: Rights, flags: Fdflags) -> Result<Fd, Error>;
+        ours async own_path_remove_directory: path_remove_directory(fd: Fd, path: GuestPtr<str>) -> Result<(), Error>;
+        ours async own_path_unlink_file: path_unlink_file(fd: Fd, path: GuestPtr<str>) -> Result<(), Error>;
+        ours async own_path_rename: path_rename(fd: Fd, path: GuestPtr<str>, new: Fd, new_path: GuestPtr<str>) -> Result<(), Error>;
     }
 
-    async fn path_filestat_set_times(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        fd: Fd,
-        follow: Lookupflags,
-        path: GuestPtr<str>,
-        accessed: Timestamp,
-        modified: Timestamp,
-        flags: Fstflags,
-    ) -> Result<(), Error> {
-        let follow = self.times_by(memory, fd, follow, path).await?;
-        self.wasi.path_filestat_set_times(memory, fd, follow, path, accessed, modified, flags).await
-    }
-
-    async fn fd_write(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, buffers: CiovecArray) -> Result<Size, Error> {
-        self.written(memory, fd, buffers, None).await
-    }
-
-    async fn fd_pwrite(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, buffers: CiovecArray, at: Filesize) -> Result<Size, Error> {
-        self.written(memory, fd, buffers, Some(at)).await
-    }
-
-    async fn fd_filestat_set_size(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, size: Filesize) -> Result<(), Error> {
-        let Some((area, file, _)) = self.payer(memory, fd) else { return self.wasi.fd_filestat_set_size(memory, fd, size).await };
-        let charge = self.keeper.clone().grow(&area, &file, Growth::Size(size)).await?;
-        let set = self.wasi.fd_filestat_set_size(memory, fd, size).await;
-        charge.over(false);
-        set
-    }
-
-    fn fd_fdstat_set_flags(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, flags: Fdflags) -> Result<(), Error> {
-        self.wasi.fd_fdstat_set_flags(memory, fd, flags)?;
-        if let Some((_, Open::File { append, .. })) = self.descriptors(memory).get_mut(&fd.into()) {
-            *append = flags.contains(Fdflags::APPEND);
-        }
-        Ok(())
-    }
-
-    async fn fd_close(&mut self, memory: &mut GuestMemory<'_>, fd: Fd) -> Result<(), Error> {
-        self.descriptors(memory);
-        self.wasi.fd_close(memory, fd).await?;
-        self.forget(fd);
-        Ok(())
-    }
-
-    async fn fd_renumber(&mut self, memory: &mut GuestMemory<'_>, from: Fd, to: Fd) -> Result<(), Error> {
-        self.descriptors(memory);
-        self.wasi.fd_renumber(memory, from, to).await?;
-        if u32::from(from) != u32::from(to) {
-            self.forget(to);
-            let open = self.descriptors(memory);
-            if let Some(moved) = open.remove(&from.into()) {
-                open.insert(to.into(), moved);
-            }
-        }
-        Ok(())
-    }
-
-    async fn path_create_directory(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, path: GuestPtr<str>) -> Result<(), Error> {
-        let Some(place) = self.place(memory, fd) else { return self.wasi.path_create_directory(memory, fd, path).await };
-        let name = self.path(memory, path)?;
-        let _names = place.ledger.names.lock().await;
-        let (naming, _) = self.naming(&place, &name, 0).await?;
-        let made = self.wasi.path_create_directory(memory, fd, path).await;
-        naming.over(made.is_ok());
-        made
-    }
-
-    async fn path_symlink(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        target: GuestPtr<str>,
-        fd: Fd,
-        path: GuestPtr<str>,
-    ) -> Result<(), Error> {
-        let Some(place) = self.place(memory, fd) else { return self.wasi.path_symlink(memory, target, fd, path).await };
-        let name = self.path(memory, path)?;
-        let _names = place.ledger.names.lock().await;
-        let (naming, _) = self.naming(&place, &name, u64::from(target.len())).await?;
-        let made = self.wasi.path_symlink(memory, target, fd, path).await;
-        naming.over(made.is_ok());
-        made
-    }
-
-    async fn path_link(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        fd: Fd,
-        follow: Lookupflags,
-        path: GuestPtr<str>,
-        new: Fd,
-        new_path: GuestPtr<str>,
-    ) -> Result<(), Error> {
-        if self.crosses(memory, fd, new) {
-            return Err(Errno::Xdev.into());
-        }
-        let Some(place) = self.place(memory, new) else { return self.wasi.path_link(memory, fd, follow, path, new, new_path).await };
-        let name = self.path(memory, new_path)?;
-        let _names = place.ledger.names.lock().await;
-        let (naming, _) = self.naming(&place, &name, 0).await?;
-        let made = self.wasi.path_link(memory, fd, follow, path, new, new_path).await;
-        naming.over(made.is_ok());
-        made
-    }
-
-    async fn path_open(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        fd: Fd,
-        follow: Lookupflags,
-        path: GuestPtr<str>,
-        open: Oflags,
-        rights: Rights,
-        inheriting: Rights,
-        flags: Fdflags,
-    ) -> Result<Fd, Error> {
-        let below = match self.open(memory, fd) {
-            Some((area, Open::Dir { writable, .. })) => Some((area, writable)),
-            Some((_, Open::File { .. })) | None => None,
-        };
-        let asked = Opening { fd, follow, path, open, rights, inheriting, flags };
-        self.must_be_plain(memory, &asked).await?;
-        let place = self.place(memory, fd).filter(|_| !open.contains(Oflags::DIRECTORY));
-        let opened = match &place {
-            Some(place) => self.path_open_counted(memory, &asked, place).await?,
-            None => self.wasi.path_open(memory, fd, follow, path, open, rights, inheriting, flags).await?,
-        };
-        let learned = self.learn(below, opened, flags.contains(Fdflags::APPEND));
-        let ready = match &learned {
-            Ok(Open::File { file, .. })
-                if place.is_some() && open.contains(Oflags::TRUNC) && file.metadata().is_ok_and(|found| found.is_file()) =>
-            {
-                WasiSnapshotPreview1::fd_filestat_set_size(self, memory, opened, 0).await
-            }
-            Ok(Open::File { .. } | Open::Dir { .. }) => Ok(()),
-            Err(_) => Err(Errno::Io.into()),
-        };
-        if let Err(error) = ready {
-            WasiSnapshotPreview1::fd_close(self, memory, opened).await?;
-            return Err(error);
-        }
-        Ok(opened)
-    }
-
-    async fn path_remove_directory(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, path: GuestPtr<str>) -> Result<(), Error> {
-        let Some(place) = self.place(memory, fd) else { return self.wasi.path_remove_directory(memory, fd, path).await };
-        let name = self.path(memory, path)?;
-        let _names = place.ledger.names.lock().await;
-        let victim = self.keeper.clone().victim(&place.dir, &name).await;
-        self.wasi.path_remove_directory(memory, fd, path).await?;
-        victim.iter().for_each(|victim| place.ledger.removed(victim));
-        Ok(())
-    }
-
-    async fn path_unlink_file(&mut self, memory: &mut GuestMemory<'_>, fd: Fd, path: GuestPtr<str>) -> Result<(), Error> {
-        // The original copies the path before it looks how long it is.
-        let name = self.path(memory, path)?;
-        let Some(place) = self.place(memory, fd) else { return self.wasi.path_unlink_file(memory, fd, path).await };
-        let _names = place.ledger.names.lock().await;
-        let victim = self.keeper.clone().victim(&place.dir, &name).await;
-        self.wasi.path_unlink_file(memory, fd, path).await?;
-        victim.iter().for_each(|victim| place.ledger.removed(victim));
-        Ok(())
-    }
-
-    async fn path_rename(
-        &mut self,
-        memory: &mut GuestMemory<'_>,
-        fd: Fd,
-        path: GuestPtr<str>,
-        new: Fd,
-        new_path: GuestPtr<str>,
-    ) -> Result<(), Error> {
-        if self.crosses(memory, fd, new) {
-            return Err(Errno::Xdev.into());
-        }
-        let (Some(from), Some(to)) = (self.place(memory, fd), self.place(memory, new)) else {
-            return self.wasi.path_rename(memory, fd, path, new, new_path).await;
-        };
-        let (old_name, new_name) = (self.path(memory, path)?, self.path(memory, new_path)?);
-        let _names = to.ledger.names.lock().await;
-        let keeper = self.keeper.clone();
-        let (source, victim) = (keeper.victim(&from.dir, &old_name).await, keeper.victim(&to.dir, &new_name).await);
-        self.wasi.path_rename(memory, fd, path, new, new_path).await?;
-        // Two names of one file: the kernel leaves both.
-        let replaced = victim.filter(|victim| source.is_some_and(|source| source.node != victim.node));
-        replaced.iter().for_each(|victim| to.ledger.removed(victim));
-        Ok(())
+    fn proc_exit(&mut self, memory: &mut GuestMemory<'_>, code: Exitcode) -> wasmtime::Error {
+        self.wasi.proc_exit(memory, code)
     }
 }
