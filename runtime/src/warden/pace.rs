@@ -11,6 +11,8 @@ pub const MEASURE_LEAST: Duration = Duration::from_millis(250);
 pub const MEASURE_MOST: Duration = Duration::from_secs(5);
 /// Measuring may take up to this part of the time between two measurements.
 const MEASURE_SHARE: u32 = 20;
+/// How long a tree may go without a measurement that saw all of it.
+pub const UNKNOWN_MOST: Duration = Duration::from_secs(60);
 /// How often the free room is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -50,6 +52,8 @@ pub struct Pace {
     seen: Amount,
     /// The free room when it was measured.
     free: Amount,
+    /// Since when no measurement saw all of it.
+    unknown_since: Option<Instant>,
 }
 
 impl Pace {
@@ -63,6 +67,7 @@ impl Pace {
             interval: MEASURE_LEAST,
             seen: Amount::default(),
             free: Amount::default(),
+            unknown_since: None,
         }
     }
 
@@ -71,10 +76,14 @@ impl Pace {
         self.look_at.min(self.measure_at)
     }
 
-    /// Waits a little: what there is to measure could not be opened.
-    pub fn put_off(&mut self, now: Instant) {
+    /// A measurement that began at `began` failed, or did not see all. Returns whether none has for too long: what nobody can measure is
+    /// within no limit.
+    pub fn missed(&mut self, began: Instant, now: Instant) -> bool {
+        self.interval = MEASURE_LEAST;
+        self.earliest = now + MEASURE_LEAST.max(now.saturating_duration_since(began) * MEASURE_SHARE);
+        self.measure_at = self.earliest;
         self.look_at = now + LOOK_EVERY;
-        self.measure_at = self.measure_at.max(self.look_at);
+        now.saturating_duration_since(*self.unknown_since.get_or_insert(began)) >= UNKNOWN_MOST
     }
 
     /// Whether to measure now, since it is time, or since so much less room is `free` that it may be near `most`.
@@ -87,7 +96,7 @@ impl Pace {
     /// What a measurement found, that began at `began` and is over `now`, and the free room before it.
     pub fn measured(&mut self, began: Instant, now: Instant, seen: Amount, free: Amount) {
         self.interval = if seen.exceeds(self.seen) { MEASURE_LEAST } else { (self.interval * 2).min(MEASURE_MOST) };
-        (self.seen, self.free) = (seen, free);
+        (self.seen, self.free, self.unknown_since) = (seen, free, None);
         self.earliest = now + MEASURE_LEAST.max(now.saturating_duration_since(began) * MEASURE_SHARE);
         self.measure_at = self.earliest.max(now + self.interval);
         self.look_at = now + LOOK_EVERY;
@@ -103,6 +112,29 @@ mod tests {
 
     fn seen(bytes: u64) -> Amount {
         Amount { bytes, entries: 10 }
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_looked_at_often_and_not_believed_for_long() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        assert!(!pace.missed(at(0), at(0)));
+        assert!(!pace.missed(at(59), at(59)));
+        assert!(pace.due_at() <= at(59) + MEASURE_LEAST);
+        pace.measured(at(59), at(59), seen(100), FREE);
+        assert!(!pace.missed(at(70), at(70)), "one was whole meanwhile");
+        assert!(!pace.missed(at(129), at(129)));
+        assert!(pace.missed(at(130), at(130)));
+    }
+
+    #[test]
+    fn measuring_in_vain_takes_no_more_of_the_machine() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        pace.missed(start, start + Duration::from_secs(1));
+        assert!(!pace.look(start + Duration::from_secs(20), Amount::default(), MOST));
+        assert!(pace.look(start + Duration::from_secs(21), Amount::default(), MOST));
     }
 
     /// Measures whenever it is due, for so long; how often that was.
@@ -152,15 +184,6 @@ mod tests {
         pace.measured(now, now + took, seen(900), FREE);
         assert!(!pace.look(now + took + Duration::from_secs(1), Amount::default(), MOST));
         assert!(pace.look(now + took + Duration::from_secs(10), Amount::default(), MOST));
-    }
-
-    #[test]
-    fn what_cannot_be_opened_is_not_tried_without_end() {
-        let start = Instant::now();
-        let mut pace = Pace::new(start);
-        let due = pace.due_at();
-        pace.put_off(due);
-        assert_eq!(pace.due_at(), due + LOOK_EVERY);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Directories: what is granted, and every way out of it that a guest can try.
 
-use std::{os::unix::fs::symlink, path::Path, time::Duration};
+use std::{os::unix::fs::symlink, path::Path};
 
 use lazarus::{
     backend::{Launch, protocol::End},

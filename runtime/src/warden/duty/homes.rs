@@ -9,13 +9,13 @@ use crate::{
     audit::{Action, Draft, Phase},
     cell::{AgentName, CloseReason, OnExpire, Record, State},
     jail::liveness,
-    policy::{LimitName, Limits},
+    policy::{LimitName, Limits, format_duration},
     registry::Registry,
     seal,
     warden::{
         child::AgentRun,
         make,
-        pace::{Amount, MEASURE_MOST, Pace},
+        pace::{Amount, MEASURE_MOST, Pace, UNKNOWN_MOST},
     },
 };
 
@@ -39,22 +39,63 @@ fn most_of(run: &AgentRun) -> Amount {
     Amount { bytes: run.policy.limits.home.bytes(), entries: run.policy.limits.files.get().into() }
 }
 
-/// Looks at a directory, if it is time. Returns what it holds, if that is too much.
-fn look(pace: &mut Pace, dir: &Dir, most: Amount) -> Option<Amount> {
-    let now = Instant::now();
-    if now < pace.due_at() {
-        return None;
+/// What a look at a tree came to.
+enum Found {
+    /// Nothing to act on.
+    Within,
+    /// More than it may hold.
+    Outgrown(Amount),
+    /// Nobody knows, for too long.
+    Unknown(String),
+}
+
+/// Looks at a directory, if it is time. An error is why it could not be opened.
+fn look(pace: &mut Pace, dir: io::Result<Dir>, most: Amount) -> Found {
+    let began = Instant::now();
+    if began < pace.due_at() {
+        return Found::Within;
     }
-    // Where nobody says how much is free, nothing is: then it is measured by the clock alone.
-    let free = rustix::fs::fstatvfs(dir)
-        .map_or_else(|_| Amount::default(), |room| Amount { bytes: room.f_bfree.saturating_mul(room.f_frsize), entries: room.f_ffree });
-    if !pace.look(now, free, most) {
-        return None;
+    match dir {
+        Ok(dir) => {
+            // Where nobody says how much is free, nothing is: then it is measured by the clock alone.
+            let room = rustix::fs::fstatvfs(&dir);
+            let free = room.map_or_else(
+                |_| Amount::default(),
+                |room| Amount { bytes: room.f_bfree.saturating_mul(room.f_frsize), entries: room.f_ffree },
+            );
+            if pace.look(began, free, most) { measure(pace, &dir, began, free, most) } else { Found::Within }
+        }
+        Err(error) => missed(pace, began, error.to_string()),
     }
-    let measured = crate::home::measure(dir).unwrap_or_default();
+}
+
+fn measure(pace: &mut Pace, dir: &Dir, began: Instant, free: Amount, most: Amount) -> Found {
+    let measured = match crate::home::measure(dir) {
+        Ok(measured) => measured,
+        Err(error) => return missed(pace, began, error.to_string()),
+    };
     let seen = Amount { bytes: measured.bytes, entries: measured.files.saturating_add(measured.dirs) };
-    pace.measured(now, Instant::now(), seen, free);
-    seen.exceeds(most).then_some(seen)
+    if measured.unread > 0 && !seen.exceeds(most) {
+        return missed(pace, began, format!("{} directories could not be read, or moved meanwhile", measured.unread));
+    }
+    pace.measured(began, Instant::now(), seen, free);
+    if seen.exceeds(most) { Found::Outgrown(seen) } else { Found::Within }
+}
+
+/// What is not known may be known the next time; but not for long.
+fn missed(pace: &mut Pace, began: Instant, why: String) -> Found {
+    if pace.missed(began, Instant::now()) { Found::Unknown(why) } else { Found::Within }
+}
+
+/// Which limit is not held, and why.
+fn broken(what: &str, found: Found, limits: &Limits) -> Option<(LimitName, String)> {
+    match found {
+        Found::Within => None,
+        Found::Outgrown(seen) => Some(passed(what, seen, limits)),
+        Found::Unknown(why) => {
+            Some((LimitName::Home, format!("{what} could not be measured for {}: {why}", format_duration(UNKNOWN_MOST))))
+        }
+    }
 }
 
 /// Which limit is passed, and by what.
@@ -77,13 +118,11 @@ impl Duty {
             if Instant::now() < pace.due_at() {
                 continue;
             }
-            let opened = make::place_of(&self.made.dir, home, &run.agent).map(|place| self.made.dir.home(place, &run.agent));
-            let Some(Ok(Some(dir))) = opened else {
-                pace.put_off(Instant::now());
-                continue;
-            };
-            let seen = look(pace, &dir, most_of(run));
-            outgrown.extend(seen.map(|seen| (run.agent.clone(), passed("its home", seen, &run.policy.limits))));
+            let gone = || io::Error::from(io::ErrorKind::NotFound);
+            let place = make::place_of(&self.made.dir, home, &run.agent).ok_or_else(gone);
+            let opened = place.and_then(|place| self.made.dir.home(place, &run.agent).map_err(io::Error::other)?.ok_or_else(gone));
+            let found = look(pace, opened, most_of(run));
+            outgrown.extend(broken("its home", found, &run.policy.limits).map(|why| (run.agent.clone(), why)));
         }
         homes.paces.retain(|agent, _| self.life.runs().any(|run| run.agent == *agent && !run.is_over() && run.home.is_some()));
         if homes.paces.is_empty() {
@@ -106,19 +145,14 @@ impl Duty {
         let Some(most) = agents.iter().map(|run| &run.policy.limits).max_by_key(|limits| limits.home) else { return Vec::new() };
         let Some(files) = agents.iter().map(|run| run.policy.limits.files).max() else { return Vec::new() };
         let most = Limits { files, ..most.clone() };
+        let amount = Amount { bytes: most.home.bytes(), entries: files.get().into() };
         let why = match self.made.dir.shared() {
-            Ok(dir) => match look(pace, &dir, Amount { bytes: most.home.bytes(), entries: files.get().into() }) {
-                Some(seen) => passed("/shared", seen, &most),
+            // Somebody removed the whole root: nobody can find this cell any more, so it ends by itself.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (LimitName::Home, "the cell's directory was removed".to_owned()),
+            opened => match broken("/shared", look(pace, opened, amount), &most) {
+                Some(why) => why,
                 None => return Vec::new(),
             },
-            Err(error) => {
-                pace.put_off(Instant::now());
-                if error.kind() != io::ErrorKind::NotFound {
-                    return Vec::new();
-                }
-                // Somebody removed the whole root: nobody can find this cell any more, so it ends by itself.
-                (LimitName::Home, "the cell's directory was removed".to_owned())
-            }
         };
         agents.into_iter().map(|run| (run.agent.clone(), why.clone())).collect()
     }
