@@ -26,8 +26,10 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// How long anything may take before the benchmark gives up.
 const PATIENCE: Duration = Duration::from_secs(300);
-/// Writes of a round, 64 KiB each.
-const WRITES: u32 = 1024;
+/// Writes that are timed together, 64 KiB each: few, so that what else the machine does spoils few.
+const WRITES: u32 = 20;
+/// Of these in a round.
+const BATCHES: u32 = 300;
 /// The budgets that are overrun.
 const BUDGET: Duration = Duration::from_millis(300);
 /// Round trips of a neighbour, quiet and flooded.
@@ -57,33 +59,49 @@ struct Bench {
     directory: PathBuf,
 }
 
-/// Writes so many times 64 KiB into a new file, and then to stdout, as eight bytes, how many nanoseconds that took.
+/// Writes batches of 64 KiB pieces into two files, in turn, one in each of its directories; then to stdout how many nanoseconds each batch
+/// took, in eight bytes.
 fn writer() -> String {
     format!(
         r#"(module
-  (import "wasi_snapshot_preview1" "path_open" (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "path_open" (func $path_open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "path_unlink_file" (func $unlink (param i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_pwrite" (func $pwrite (param i32 i32 i32 i64 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "clock_time_get" (func $clock (param i32 i64 i32) (result i32)))
-  (memory (export "memory") 3)
+  (memory (export "memory") 4)
   (data (i32.const 512) "out")
   (func $ok (param $errno i32) (if (local.get $errno) (then (unreachable))))
-  (func (export "_start") (local $i i32)
-    (call $ok (call $open (i32.const 3) (i32.const 0) (i32.const 512) (i32.const 3) (i32.const 9) (i64.const 66) (i64.const 0)
+  (func $now (result i64) (call $ok (call $clock (i32.const 1) (i64.const 1) (i32.const 32))) (i64.load (i32.const 32)))
+  (func $open (param $dir i32) (result i32)
+    (call $ok (call $path_open (local.get $dir) (i32.const 0) (i32.const 512) (i32.const 3) (i32.const 9) (i64.const 66) (i64.const 0)
       (i32.const 0) (i32.const 16)))
+    (i32.load (i32.const 16)))
+  (func $batch (param $fd i32) (result i64) (local $i i32) (local $since i64)
     (i32.store (i32.const 0) (i32.const 65536)) (i32.store (i32.const 4) (i32.const 65536))
-    (call $ok (call $clock (i32.const 1) (i64.const 1) (i32.const 32)))
+    (local.set $since (call $now))
     (loop $more
-      (call $ok (call $pwrite (i32.load (i32.const 16)) (i32.const 0) (i32.const 1)
+      (call $ok (call $pwrite (local.get $fd) (i32.const 0) (i32.const 1)
         (i64.mul (i64.extend_i32_u (local.get $i)) (i64.const 65536)) (i32.const 8)))
       (if (i32.ne (i32.load (i32.const 8)) (i32.const 65536)) (then (unreachable)))
       (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const {WRITES}))))
-    (call $ok (call $clock (i32.const 1) (i64.const 1) (i32.const 40)))
-    (i64.store (i32.const 48) (i64.sub (i64.load (i32.const 40)) (i64.load (i32.const 32))))
+    (i64.sub (call $now) (local.get $since)))
+  (func (export "_start") (local $one i32) (local $other i32) (local $at i32)
+    (local.set $one (call $open (i32.const 3))) (local.set $other (call $open (i32.const 4)))
+    ;; The first of each makes the file.
+    (drop (call $batch (local.get $one))) (drop (call $batch (local.get $other)))
+    (local.set $at (i32.const 131072))
+    (loop $more
+      (i64.store (local.get $at) (call $batch (local.get $one)))
+      (i64.store offset=8 (local.get $at) (call $batch (local.get $other)))
+      (br_if $more (i32.lt_u (local.tee $at (i32.add (local.get $at) (i32.const 16))) (i32.const {end}))))
     (call $ok (call $unlink (i32.const 3) (i32.const 512) (i32.const 3)))
-    (i32.store (i32.const 0) (i32.const 48)) (i32.store (i32.const 4) (i32.const 8))
-    (call $ok (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))))"#
+    (call $ok (call $unlink (i32.const 4) (i32.const 512) (i32.const 3)))
+    (i32.store (i32.const 0) (i32.const 131072)) (i32.store (i32.const 4) (i32.const {bytes}))
+    (call $ok (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+    (if (i32.ne (i32.load (i32.const 8)) (i32.const {bytes})) (then (unreachable)))))"#,
+        end = 131_072 + BATCHES * 16,
+        bytes = BATCHES * 16,
     )
 }
 
@@ -142,18 +160,27 @@ impl Bench {
         Ok(path.to_str().ok_or("a path is not text")?.to_owned())
     }
 
-    /// The same guest through plain wasmtime-wasi, and in a cell with its quota, in turn.
+    /// The same guest through plain wasmtime-wasi; and in a cell, in turn, where it writes into its home, which has a quota, and into a mount,
+    /// which has none.
     fn writes(&self, rounds: u32) -> Result<Value> {
         let file = self.file("writer.wat", &writer())?;
         let plain = Plain::new(&writer(), &self.directory)?;
-        let (mut without, mut with) = (Vec::new(), Vec::new());
-        for _ in 0..=rounds {
-            without.push(plain.round()?);
-            let output = self.command(&["run", &file]).stderr(Stdio::inherit()).output()?;
-            with.push(nanos(&output.stdout)?);
+        let mount = self.directory.join("mount");
+        fs::create_dir_all(&mount)?;
+        let mount = format!("{}:/mount:rw", mount.display());
+        let (mut without, mut home, mut mounted) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..=rounds {
+            let of_plain = batches(&plain.round()?)?;
+            let output = self.command(&["run", "--mount", &mount, &file]).stderr(Stdio::inherit()).output()?;
+            let (of_home, of_mount) = batches(&output.stdout)?;
+            // The first of each filled the caches.
+            if round > 0 {
+                without.extend(of_plain.0);
+                home.extend(of_home);
+                mounted.extend(of_mount);
+            }
         }
-        // The first of each filled the caches.
-        Ok(json!({ "bytes": 65536, "writes": WRITES, "plain_ns": without[1..], "quota_ns": with[1..] }))
+        Ok(json!({ "bytes": 65536, "writes": WRITES, "plain_ns": without, "home_ns": home, "mount_ns": mounted }))
     }
 
     /// By how much guests overrun their budgets: computing, and sleeping in a host call.
@@ -251,7 +278,7 @@ impl Bench {
 struct Plain {
     linker: wasmtime::Linker<p1::WasiP1Ctx>,
     module: wasmtime::Module,
-    home: PathBuf,
+    places: [PathBuf; 2],
 }
 
 impl Plain {
@@ -259,21 +286,38 @@ impl Plain {
         let engine = wasmtime::Engine::default();
         let mut linker = wasmtime::Linker::new(&engine);
         p1::add_to_linker_sync(&mut linker, |wasi| wasi)?;
-        let home = directory.join("plain-home");
-        fs::create_dir_all(&home)?;
-        Ok(Self { linker, module: wasmtime::Module::new(&engine, source)?, home })
+        let places = ["plain-home", "plain-mount"].map(|name| directory.join(name));
+        for place in &places {
+            fs::create_dir_all(place)?;
+        }
+        Ok(Self { linker, module: wasmtime::Module::new(&engine, source)?, places })
     }
 
-    fn round(&self) -> Result<u64> {
-        let stdout = MemoryOutputPipe::new(64);
+    fn round(&self) -> Result<Vec<u8>> {
+        let stdout = MemoryOutputPipe::new(1 << 20);
         let mut wasi = WasiCtx::builder();
         wasi.stdout(stdout.clone()).allow_blocking_current_thread(true);
-        wasi.preopened_dir(&self.home, "/home", FsPerms::ReadWrite)?;
+        for (place, name) in self.places.iter().zip(["/home", "/mount"]) {
+            wasi.preopened_dir(place, name, FsPerms::ReadWrite)?;
+        }
         let mut store = wasmtime::Store::new(self.linker.engine(), wasi.build_p1());
         let instance = self.linker.instantiate(&mut store, &self.module)?;
         instance.get_typed_func::<(), ()>(&mut store, "_start")?.call(&mut store, ())?;
-        nanos(&stdout.contents())
+        Ok(stdout.contents().to_vec())
     }
+}
+
+/// How long each batch took, in nanoseconds: into the first directory, and into the second.
+fn batches(stdout: &[u8]) -> Result<(Vec<u64>, Vec<u64>)> {
+    if stdout.len() != usize::try_from(BATCHES * 16)? {
+        return Err(format!("the writer said {} bytes", stdout.len()).into());
+    }
+    let (pairs, _) = stdout.as_chunks::<16>();
+    let split = |pair: &[u8; 16]| -> Result<(u64, u64)> {
+        let (one, other) = pair.split_at(8);
+        Ok((nanos(one)?, nanos(other)?))
+    };
+    pairs.iter().map(split).collect::<Result<Vec<_>>>().map(|pairs| pairs.into_iter().unzip())
 }
 
 fn nanos(stdout: &[u8]) -> Result<u64> {
