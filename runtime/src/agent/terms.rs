@@ -10,7 +10,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Display,
     path::PathBuf,
     time::Duration,
 };
@@ -20,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{Definition, Digest, definition::DefinedProgram, lock::digest_of};
 use crate::{
     cell::{OnExpire, text::one_line},
-    policy::{Access, Limits, Mount, format_duration},
+    policy::{Access, Limits, Mount, Setting, format_duration},
 };
 
 /// Bytes of a definition's grants as JSON: at most 256 mounts, each with an absolute path of at most 4 KiB, and as many of everything else.
@@ -161,8 +160,8 @@ pub fn all_of(asked: &Terms) -> Vec<String> {
         lines.push("+ client".to_owned());
     }
     let defaults = Limits::default();
-    let limits = amounts(&defaults).into_iter().zip(amounts(limits)).filter(|(default, limit)| default.value != limit.value);
-    lines.extend(limits.map(|(_, limit)| format!("+ limit {} = {}", limit.name, limit.text)));
+    let limits = limits.settings().filter(|(name, setting)| defaults.setting(*name) != Some(*setting));
+    lines.extend(limits.map(|(name, setting)| format!("+ limit {name} = {}", shown(setting))));
     lines.extend(ttl.map(|ttl| format!("+ life ttl = {}", exact(ttl))));
     lines.extend(on_expire.map(|on_expire| format!("+ life on-expire = {}", on_expire.as_str())));
     lines.extend(tick.map(|tick| format!("+ life tick = {}", exact(tick))));
@@ -188,9 +187,9 @@ fn between(old: &Grants, new: &Grants) -> Vec<Difference> {
         (true, false) => found.push(difference(false, "- client")),
         (true, true) | (false, false) => {}
     }
-    for (old, new) in amounts(&old.limits).into_iter().zip(amounts(&new.limits)) {
-        if old.value != new.value {
-            found.push(difference(new.value > old.value, format!("limit {} {} → {}", new.name, old.text, new.text)));
+    for ((name, old), (_, new)) in old.limits.settings().zip(new.limits.settings()) {
+        if old != new {
+            found.push(difference(new.weight() > old.weight(), format!("limit {name} {} → {}", shown(old), shown(new))));
         }
     }
     life(old, new, &mut found);
@@ -293,48 +292,12 @@ fn exact(duration: Duration) -> String {
     if is_rough { format!("{}ms", duration.as_millis()) } else { rough }
 }
 
-/// One limit, so that it can be compared and shown.
-struct Amount {
-    name: &'static str,
-    value: u128,
-    text: String,
-}
-
-/// All limits, in one order. Each is wider the higher it is.
-fn amounts(limits: &Limits) -> Vec<Amount> {
-    // Named one by one, so that a new one is thought about.
-    let Limits {
-        memory,
-        table_elements,
-        instances,
-        stack,
-        cpu,
-        event,
-        idle,
-        messages,
-        hostcall,
-        random,
-        open_files,
-        processes,
-        home,
-        files,
-        log,
-    } = limits;
-    let amount = |name, value: u128, text: &dyn Display| Amount { name, value, text: text.to_string() };
-    let sizes = [("memory", memory), ("stack", stack), ("hostcall", hostcall), ("random", random), ("home", home), ("log", log)];
-    let counts = [
-        ("table-elements", table_elements),
-        ("instances", instances),
-        ("messages", messages),
-        ("open-files", open_files),
-        ("processes", processes),
-        ("files", files),
-    ];
-    let times = [("cpu", cpu), ("event", event), ("idle", idle)];
-    let sizes = sizes.into_iter().map(|(name, size)| amount(name, size.bytes().into(), size));
-    let counts = counts.into_iter().map(|(name, count)| amount(name, count.get().into(), count));
-    let times = times.into_iter().map(|(name, time)| amount(name, time.as_nanos(), &exact(*time)));
-    sizes.chain(counts).chain(times).collect()
+/// A limit as it is shown beside another: exactly, so that a difference shows.
+fn shown(setting: Setting) -> String {
+    match setting {
+        Setting::Time(time) => exact(time),
+        Setting::Size(_) | Setting::Count(_) => setting.to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -264,22 +264,6 @@ pub struct Attack {
 }
 
 impl Attack {
-    /// An attack by a process agent, in the cell that all share.
-    #[allow(clippy::too_many_arguments, reason = "a row of a table: its columns, each of a type of its own or named by its place")]
-    pub(super) const fn by_process(
-        class: Class,
-        name: &'static str,
-        what: &'static str,
-        act: Act,
-        attack: &'static [&'static str],
-        twin: &'static [&'static str],
-        dies: &'static [Death],
-        gain: Outcome,
-    ) -> Self {
-        let arena = Arena::Process { act, cell: Cell::Common };
-        Self { name, class, what, arena, attack, twin, dies, gain, promise: None }
-    }
-
     /// The same in a cell that takes part in its cell's talk.
     pub(super) const fn speaking(self) -> Self {
         self.in_cell(Cell::Speaking)

@@ -122,7 +122,7 @@ fn reserved(report: &Report, words: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::{
-        drill::{Class, Death},
+        drill::{Arena, Class, Death},
         policy::{Enforcer, Wall},
     };
 
@@ -130,17 +130,17 @@ mod tests {
         Ok(String::new())
     }
 
-    static ATTACK: Attack = Attack::by_process(
-        Class::Paths,
-        "paths/test",
-        "does nothing",
-        nothing,
-        &["a"],
-        &["b"],
-        &[Death::Errno(libc::EACCES), Death::Signal(libc::SIGSYS)],
-        Outcome::Write,
-    )
-    .promised("the promise");
+    static ATTACK: Attack = Attack {
+        name: "paths/test",
+        class: Class::Paths,
+        what: "does nothing",
+        arena: Arena::Fallen { act: nothing },
+        attack: &["a"],
+        twin: &["b"],
+        dies: &[Death::Errno(libc::EACCES), Death::Signal(libc::SIGSYS)],
+        gain: Outcome::Write,
+        promise: Some("the promise"),
+    };
 
     fn outcome(twin: Seen, attack: Seen, disturbed: Vec<Disturbance>, report: &Report) -> (Outcome, bool) {
         let verdict = judge(&ATTACK, &Tried { twin, attack, seconds: 0.0, disturbed }, report);

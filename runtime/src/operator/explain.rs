@@ -11,7 +11,7 @@ use crate::{
     backend::{Program, WasmForm},
     cell::{AgentName, BackendKind, CellId, Run},
     jail::observe::{Agrees, Check},
-    policy::{Applied, Entry, Limits, Plain, Policy, Report, Subject, format_duration, plain},
+    policy::{Applied, Entry, LimitName, Plain, Policy, Report, Subject, plain},
 };
 
 /// What is said of every comparison with `/proc`.
@@ -196,6 +196,17 @@ fn count(checks: &[Check]) -> Compared {
     Compared { agree: of(Agrees::Yes), disagree: of(Agrees::No), unknown: of(Agrees::Unknown) }
 }
 
+/// What is said beside a limit whose name and number do not say it.
+const fn beside(name: LimitName, by_events: bool) -> &'static str {
+    match name {
+        LimitName::Cpu if by_events => " an event",
+        LimitName::Messages => " waiting, of at most 32 KiB each",
+        LimitName::Event => ": the longest that one event may take, host calls included",
+        LimitName::Idle => ": without an event, its memory is dropped; the next one makes it anew",
+        _ => "",
+    }
+}
+
 /// The grants and limits of a policy, as lines.
 pub fn policy_lines(policy: &Policy, backend: BackendKind, by_events: bool) -> Vec<String> {
     let mut lines: Vec<String> = policy.env.keys().map(|name| format!("variable  {name}")).collect();
@@ -205,50 +216,7 @@ pub fn policy_lines(policy: &Policy, backend: BackendKind, by_events: bool) -> V
         lines.push("client    this program, for `lazarus cell`".to_owned());
     }
     lines.push("network   none".to_owned());
-    let Limits {
-        memory,
-        table_elements,
-        instances,
-        stack,
-        cpu,
-        event,
-        idle,
-        messages,
-        hostcall,
-        random,
-        open_files,
-        processes,
-        home,
-        files,
-        log,
-    } = &policy.limits;
-    let common = [
-        ("memory", memory.to_string()),
-        ("cpu", format!("{}{}", format_duration(*cpu), if by_events { " an event" } else { "" })),
-        ("home", home.to_string()),
-        ("files", files.to_string()),
-        ("log", log.to_string()),
-        ("open-files", open_files.to_string()),
-    ];
-    lines.extend(common.map(|(name, value)| format!("limit     {name} = {value}")));
-    let own = match backend {
-        BackendKind::Process => vec![("processes", processes.to_string())],
-        BackendKind::Wasm => vec![
-            ("stack", stack.to_string()),
-            ("table-elements", table_elements.to_string()),
-            ("instances", instances.to_string()),
-            ("hostcall", hostcall.to_string()),
-            ("random", random.to_string()),
-        ],
-    };
-    lines.extend(own.into_iter().map(|(name, value)| format!("limit     {name} = {value}")));
-    lines.push(format!("limit     messages = {messages} waiting, of at most 32 KiB each"));
-    if by_events {
-        lines.push(format!("limit     event = {}: the longest that one event may take, host calls included", format_duration(*event)));
-        lines.push(format!(
-            "limit     idle = {}: without an event, its memory is dropped; the next one makes it anew",
-            format_duration(*idle)
-        ));
-    }
+    let concern = policy.limits.settings().filter(|(name, _)| name.concerns(backend, by_events));
+    lines.extend(concern.map(|(name, setting)| format!("limit     {name} = {setting}{}", beside(name, by_events))));
     lines
 }

@@ -11,6 +11,7 @@ mod plain;
 mod promised;
 mod quantity;
 mod report;
+mod setting;
 mod subject;
 
 pub use grants::{Access, EnvError, GuestPath, Mount, MountError, Policy, validate_variable};
@@ -20,4 +21,5 @@ pub use plain::{Plain, plain};
 pub use promised::{Applier, Asked, Promised};
 pub use quantity::{ByteSize, QuantityError, format_duration, parse_duration, parse_ttl};
 pub use report::{Applied, Enforcer, Entry, Extent, Report};
+pub use setting::Setting;
 pub use subject::{Address, Granted, LimitName, Subject, Wall};

@@ -7,7 +7,7 @@
 
 use std::path::PathBuf;
 
-use super::{Access, Address, Granted, LimitName, Limits, Policy, Report, Subject, Wall, format_duration};
+use super::{Access, Address, Granted, LimitName, Policy, Report, Setting, Subject, Wall};
 use crate::cell::BackendKind;
 
 /// Whose work it is to hold a promise, and to report it.
@@ -79,59 +79,37 @@ impl Asked<'_> {
         paths
     }
 
-    /// Every limit is either promised here or said to be of no use: a new one does not compile until somebody decides.
     fn limits(&self) -> Vec<Promised> {
-        let Limits {
-            memory,
-            table_elements,
-            instances,
-            stack,
-            cpu,
-            event,
-            idle,
-            messages,
-            hostcall,
-            random,
-            open_files,
-            processes,
-            home,
-            files,
-            log,
-        } = &self.policy.limits;
-        let limit = |by, name, value: String| Promised { subject: Subject::limit(name, value), by };
-        let mut limits = vec![
-            limit(Applier::Child, LimitName::Memory, memory.to_string()),
-            limit(Applier::Child, LimitName::Cpu, format_duration(*cpu)),
-            limit(Applier::Child, LimitName::OpenFiles, open_files.to_string()),
-            limit(Applier::Warden, LimitName::Messages, messages.to_string()),
-        ];
-        match self.backend {
-            BackendKind::Process => limits.push(limit(Applier::Child, LimitName::Processes, processes.to_string())),
-            BackendKind::Wasm => limits.extend([
-                limit(Applier::Child, LimitName::TableElements, table_elements.to_string()),
-                limit(Applier::Child, LimitName::Instances, instances.to_string()),
-                limit(Applier::Child, LimitName::Stack, stack.to_string()),
-                limit(Applier::Child, LimitName::Hostcall, hostcall.to_string()),
-                limit(Applier::Child, LimitName::Random, random.to_string()),
-            ]),
-        }
-        if self.by_events {
-            limits.push(limit(Applier::Child, LimitName::Event, format_duration(*event)));
-            limits.push(limit(Applier::Child, LimitName::Idle, format_duration(*idle)));
-        }
-        if self.home {
+        let promised = |(name, setting): (LimitName, Setting)| {
+            let by = self.applier(name).filter(|_| name.concerns(self.backend, self.by_events))?;
+            Some(Promised { subject: Subject::limit(name, setting), by })
+        };
+        self.policy.limits.settings().filter_map(promised).collect()
+    }
+
+    /// Who holds a limit; nobody, where there is nothing for it to hold.
+    fn applier(&self, name: LimitName) -> Option<Applier> {
+        match name {
+            LimitName::Messages => Some(Applier::Warden),
+            LimitName::Log => self.captured.then_some(Applier::Warden),
             // The host of wasm agents counts each call; a process agent's home is watched.
-            let by = match self.backend {
+            LimitName::Home | LimitName::Files => self.home.then_some(match self.backend {
                 BackendKind::Process => Applier::Warden,
                 BackendKind::Wasm => Applier::Child,
-            };
-            limits.push(limit(by, LimitName::Home, home.to_string()));
-            limits.push(limit(by, LimitName::Files, files.to_string()));
+            }),
+            LimitName::Memory
+            | LimitName::TableElements
+            | LimitName::Instances
+            | LimitName::Stack
+            | LimitName::Cpu
+            | LimitName::Event
+            | LimitName::Idle
+            | LimitName::Hostcall
+            | LimitName::Random
+            | LimitName::OpenFiles
+            | LimitName::Processes => Some(Applier::Child),
+            LimitName::Ttl | LimitName::Timeout => None,
         }
-        if self.captured {
-            limits.push(limit(Applier::Warden, LimitName::Log, log.to_string()));
-        }
-        limits
     }
 
     fn walls(&self) -> Vec<Wall> {
@@ -183,7 +161,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::policy::{ByteSize, Enforcer, Mount};
+    use crate::policy::{ByteSize, Enforcer, Limits, Mount};
 
     fn policies() -> impl Strategy<Value = Policy> {
         let names = proptest::collection::btree_map("[A-Z][A-Z0-9_]{0,6}", ".{0,4}", 0..5);

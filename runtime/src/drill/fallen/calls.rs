@@ -2,24 +2,15 @@
 
 use libc::{EACCES, ENOENT, ENOSYS, EPERM, SIGSYS};
 
-use super::acts::{call, code, file, loosen, process, talk};
-use crate::drill::{
-    Act, Arena, Attack, Class,
-    Death::{self, Errno, Signal},
-    Outcome::{self, Escape, Read},
+use super::{
+    acts::{call, code, file, loosen, process, talk},
+    row,
 };
-
-const fn row(
-    name: &'static str,
-    what: &'static str,
-    act: Act,
-    attack: &'static [&'static str],
-    twin: &'static [&'static str],
-    dies: &'static [Death],
-    gain: Outcome,
-) -> Attack {
-    Attack { name, class: Class::of(name), what, arena: Arena::Fallen { act }, attack, twin, dies, gain, promise: None }
-}
+use crate::drill::{
+    Attack,
+    Death::{self, Errno, Signal},
+    Outcome::{Escape, Read},
+};
 
 /// A call with nothing but zeros, beside one that is allowed.
 const fn bare(name: &'static str, what: &'static str, attack: &'static [&'static str], dies: &'static [Death]) -> Attack {

@@ -2,24 +2,15 @@
 
 use libc::{EACCES, EBADF, ELOOP, EPERM, EXDEV};
 
-use super::acts::{descriptors, file, files};
-use crate::drill::{
-    Act, Arena, Attack, Class,
-    Death::{self, Errno},
-    Outcome::{self, Read, Write},
+use super::{
+    acts::{descriptors, file, files},
+    row,
 };
-
-const fn row(
-    name: &'static str,
-    what: &'static str,
-    act: Act,
-    attack: &'static [&'static str],
-    twin: &'static [&'static str],
-    dies: &'static [Death],
-    gain: Outcome,
-) -> Attack {
-    Attack { name, class: Class::of(name), what, arena: Arena::Fallen { act }, attack, twin, dies, gain, promise: None }
-}
+use crate::drill::{
+    Attack,
+    Death::{self, Errno},
+    Outcome::{Read, Write},
+};
 
 /// Landlock says EACCES.
 const DENIED: &[Death] = &[Errno(EACCES)];

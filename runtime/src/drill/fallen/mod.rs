@@ -12,7 +12,20 @@ mod files;
 pub(super) use drive::try_all;
 pub use drive::{SUBCOMMAND, main_attack};
 
-use super::Attack;
+use super::{Act, Arena, Attack, Class, Death, Outcome};
 
 /// Every attack by a host.
 pub(super) const TABLES: &[&[Attack]] = &[files::ATTACKS, calls::ATTACKS];
+
+/// A row of these tables: an attack by the host.
+const fn row(
+    name: &'static str,
+    what: &'static str,
+    act: Act,
+    attack: &'static [&'static str],
+    twin: &'static [&'static str],
+    dies: &'static [Death],
+    gain: Outcome,
+) -> Attack {
+    Attack { name, class: Class::of(name), what, arena: Arena::Fallen { act }, attack, twin, dies, gain, promise: None }
+}

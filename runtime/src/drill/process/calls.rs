@@ -2,7 +2,7 @@
 
 use super::FILTERED;
 use crate::drill::{
-    Attack, Class,
+    Attack,
     Death::{self, Errno},
     Outcome::Escape,
     acts,
@@ -21,7 +21,7 @@ const fn died(
     twin: &'static [&'static str],
     dies: &'static [Death],
 ) -> Attack {
-    Attack::by_process(Class::Neighbours, name, what, acts::call, attack, twin, dies, Escape)
+    super::row(name, what, acts::call, attack, twin, dies, Escape)
 }
 
 /// A call that everybody may make.

@@ -1,75 +1,49 @@
 //! What is open, and what is inherited.
 
-use super::{HIDDEN, READ_ONLY};
+use super::{HIDDEN, READ_ONLY, row};
 use crate::drill::{
-    Act, Attack,
-    Class::{Descriptors, Environment},
-    Death::{self, Errno, Harmless},
-    Outcome::{self, Crash, Escape, Read, Write},
+    Attack,
+    Death::{Errno, Harmless},
+    Outcome::{Crash, Escape, Read, Write},
     acts,
 };
-
-/// A row of this table, about descriptors.
-const fn open(
-    name: &'static str,
-    what: &'static str,
-    act: Act,
-    attack: &'static [&'static str],
-    twin: &'static [&'static str],
-    dies: &'static [Death],
-    gain: Outcome,
-) -> Attack {
-    Attack::by_process(Descriptors, name, what, act, attack, twin, dies, gain)
-}
-
-/// A row of this table, about what is inherited or told.
-const fn told(
-    name: &'static str,
-    what: &'static str,
-    act: Act,
-    attack: &'static [&'static str],
-    twin: &'static [&'static str],
-    dies: &'static [Death],
-) -> Attack {
-    Attack::by_process(Environment, name, what, act, attack, twin, dies, Read)
-}
 
 /// The attacks.
 #[rustfmt::skip]
 pub(super) const ATTACKS: &[Attack] = &[
-    open("descriptors/inherited", "looks for a descriptor that it was not given, and reads what it finds", acts::held,
+    row("descriptors/inherited", "looks for a descriptor that it was not given, and reads what it finds", acts::held,
         &["3"], &["0"], &[Errno(libc::EBADF)], Read),
-    open("descriptors/exhausted", "opens files until the machine has no descriptors left", acts::exhaust,
+    row("descriptors/exhausted", "opens files until the machine has no descriptors left", acts::exhaust,
         &["{inside}/file", "100000"], &["{inside}/file", "50"], &[Errno(libc::EMFILE)], Crash),
-    open("descriptors/reopened-for-writing", "opens a file for reading, and the open file again for writing", acts::reopen,
+    row("descriptors/reopened-for-writing", "opens a file for reading, and the open file again for writing", acts::reopen,
         &["{readonly}/file"], &["{inside}/file"], READ_ONLY, Write),
-    open("descriptors/of-a-warden", "opens what a warden holds open", acts::read,
+    row("descriptors/of-a-warden", "opens what a warden holds open", acts::read,
         &["/proc/{warden}/fd/3"], &["{inside}/secret"], HIDDEN, Read),
-    open("descriptors/of-the-reaper", "opens what process 1 of its cell holds open", acts::read,
+    row("descriptors/of-the-reaper", "opens what process 1 of its cell holds open", acts::read,
         &["/proc/1/fd/3"], &["{inside}/secret"], HIDDEN, Read),
-    open("descriptors/taken-from-another", "takes a descriptor out of another process", acts::call,
+    row("descriptors/taken-from-another", "takes a descriptor out of another process", acts::call,
         &["pidfd-getfd", "1", "0"], &["getpid", "1", "0"], &[Errno(libc::EPERM)], Read),
-    open("descriptors/compared", "compares its descriptors with those of another process", acts::call,
+    row("descriptors/compared", "compares its descriptors with those of another process", acts::call,
         &["kcmp", "{bystander}", "{bystander}"], &["getpid", "{bystander}", "{bystander}"], &[Errno(libc::EPERM)], Read),
-    open("descriptors/sent-to-the-warden", "fills its warden's table with descriptors that it sends along", acts::send_descriptors,
+    row("descriptors/sent-to-the-warden", "fills its warden's table with descriptors that it sends along", acts::send_descriptors,
         &["{socket-of-cell}", "64"], &["{socket-of-cell}", "0"],
         &[Harmless, Errno(libc::EPIPE), Errno(libc::ECONNRESET), Errno(libc::EAGAIN)], Crash).speaking(),
-    open("descriptors/by-handle", "opens a file by a handle, past every directory", acts::call,
+    row("descriptors/by-handle", "opens a file by a handle, past every directory", acts::call,
         &["open-by-handle-at", "-100"], &["getpid", "-100"], &[Errno(libc::EPERM)], Escape),
-    told("environment/operator-variable", "reads a variable of whoever summoned it", acts::variable,
-        &["DRILL_OPERATOR_SECRET"], &["HERMES_HOME"], &[Errno(libc::ENOENT)]),
-    told("environment/of-init", "reads the variables of process 1 of its cell", acts::read,
-        &["/proc/1/environ"], &["{inside}/secret"], HIDDEN),
-    told("environment/of-the-operator", "reads the variables of whoever started this drill", acts::read,
-        &["/proc/{drill}/environ"], &["{inside}/secret"], HIDDEN),
-    told("environment/of-a-bystander", "reads the variables of a process outside", acts::read,
-        &["/proc/{bystander}/environ"], &["{inside}/secret"], HIDDEN),
-    told("environment/of-a-neighbour", "reads the variables of an agent in another cell", acts::read,
-        &["/proc/{neighbour}/environ"], &["{inside}/secret"], HIDDEN),
-    told("environment/command-line", "reads the command line of a process outside", acts::read,
-        &["/proc/{bystander}/cmdline"], &["{inside}/secret"], HIDDEN),
-    told("environment/plan-of-a-cell", "reads another cell's plan, which holds its variables", acts::read,
-        &["{root}/cells/{neighbour-cell}/plan.json"], &["{inside}/secret"], HIDDEN),
-    told("environment/core-dump", "asks for core dumps, into which secrets go", acts::allow_core,
-        &["1000000"], &["0"], &[Errno(libc::EPERM), Errno(libc::EINVAL)]),
+    row("environment/operator-variable", "reads a variable of whoever summoned it", acts::variable,
+        &["DRILL_OPERATOR_SECRET"], &["HERMES_HOME"], &[Errno(libc::ENOENT)], Read),
+    row("environment/of-init", "reads the variables of process 1 of its cell", acts::read,
+        &["/proc/1/environ"], &["{inside}/secret"], HIDDEN, Read),
+    row("environment/of-the-operator", "reads the variables of whoever started this drill", acts::read,
+        &["/proc/{drill}/environ"], &["{inside}/secret"], HIDDEN, Read),
+    row("environment/of-a-bystander", "reads the variables of a process outside", acts::read,
+        &["/proc/{bystander}/environ"], &["{inside}/secret"], HIDDEN, Read),
+    row("environment/of-a-neighbour", "reads the variables of an agent in another cell", acts::read,
+        &["/proc/{neighbour}/environ"], &["{inside}/secret"], HIDDEN, Read),
+    row("environment/command-line", "reads the command line of a process outside", acts::read,
+        &["/proc/{bystander}/cmdline"], &["{inside}/secret"], HIDDEN, Read),
+    row("environment/plan-of-a-cell", "reads another cell's plan, which holds its variables", acts::read,
+        &["{root}/cells/{neighbour-cell}/plan.json"], &["{inside}/secret"], HIDDEN, Read),
+    row("environment/core-dump", "asks for core dumps, into which secrets go", acts::allow_core,
+        &["1000000"], &["0"], &[Errno(libc::EPERM), Errno(libc::EINVAL)], Read),
 ];

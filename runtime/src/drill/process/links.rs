@@ -1,25 +1,12 @@
 //! Links, other names for files, and names that change while they are used.
 
-use super::{HIDDEN, READ_ONLY};
+use super::{HIDDEN, READ_ONLY, row};
 use crate::drill::{
-    Act, Attack, Class,
+    Attack,
     Death::{self, Errno},
-    Outcome::{self, Crash, Read, Write},
+    Outcome::{Crash, Read, Write},
     acts,
 };
-
-/// A row of this table.
-const fn row(
-    name: &'static str,
-    what: &'static str,
-    act: Act,
-    attack: &'static [&'static str],
-    twin: &'static [&'static str],
-    dies: &'static [Death],
-    gain: Outcome,
-) -> Attack {
-    Attack::by_process(Class::Paths, name, what, act, attack, twin, dies, gain)
-}
 
 /// What cannot be given a name elsewhere: it is not there, on another mount, or not allowed to move.
 const APART: &[Death] = &[Errno(libc::ENOENT), Errno(libc::EXDEV), Errno(libc::EACCES), Errno(libc::EROFS), Errno(libc::EPERM)];

@@ -21,8 +21,10 @@ pub use attacker::{FOREVER, STAND, SUBCOMMAND, main_attack};
 pub(super) use batch::try_all;
 
 use super::{
-    Attack,
+    Act, Attack, Class,
     Death::{self, Errno},
+    Outcome,
+    attack::{Arena, Cell},
 };
 
 /// Every attack by a process agent.
@@ -38,3 +40,26 @@ const HIDDEN: &[Death] = &[Errno(libc::ENOENT), Errno(libc::EACCES)];
 const READ_ONLY: &[Death] = &[Errno(libc::EROFS), Errno(libc::EACCES)];
 /// Refused by the filter of system calls.
 const FILTERED: &[Death] = &[Errno(libc::EPERM)];
+
+/// A row of these tables: an attack in the cell that all share.
+const fn row(
+    name: &'static str,
+    what: &'static str,
+    act: Act,
+    attack: &'static [&'static str],
+    twin: &'static [&'static str],
+    dies: &'static [Death],
+    gain: Outcome,
+) -> Attack {
+    Attack {
+        name,
+        class: Class::of(name),
+        what,
+        arena: Arena::Process { act, cell: Cell::Common },
+        attack,
+        twin,
+        dies,
+        gain,
+        promise: None,
+    }
+}

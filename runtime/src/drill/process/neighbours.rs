@@ -1,25 +1,12 @@
 //! Other cells, other processes, and the trusted side itself.
 
-use super::{FILTERED, HIDDEN};
+use super::{FILTERED, HIDDEN, row};
 use crate::drill::{
-    Act, Attack, Class,
+    Attack,
     Death::{self, Errno, Harmless, Signal},
-    Outcome::{self, Crash, Escape, Read, Write},
+    Outcome::{Crash, Escape, Read, Write},
     acts,
 };
-
-/// A row of this table.
-const fn row(
-    name: &'static str,
-    what: &'static str,
-    act: Act,
-    attack: &'static [&'static str],
-    twin: &'static [&'static str],
-    dies: &'static [Death],
-    gain: Outcome,
-) -> Attack {
-    Attack::by_process(Class::Neighbours, name, what, act, attack, twin, dies, gain)
-}
 
 /// No such process, in a pid namespace; not for it, behind Landlock.
 const NOBODY: &[Death] = &[Errno(libc::ESRCH), Errno(libc::EPERM)];

@@ -1,7 +1,7 @@
 //! Networks, services, and parts of the kernel that are one.
 
 use crate::drill::{
-    Act, Attack, Class,
+    Act, Attack,
     Death::{self, Errno},
     Outcome::Escape,
     acts,
@@ -9,7 +9,7 @@ use crate::drill::{
 
 /// A row of this table.
 const fn row(name: &'static str, what: &'static str, act: Act, attack: &'static [&'static str], twin: &'static [&'static str]) -> Attack {
-    Attack::by_process(Class::Network, name, what, act, attack, twin, REFUSED, Escape).speaking()
+    super::row(name, what, act, attack, twin, REFUSED, Escape).speaking()
 }
 
 /// A row about a socket by its numbers.

@@ -1,25 +1,12 @@
 //! Files by their names.
 
-use super::{HIDDEN, READ_ONLY};
+use super::{HIDDEN, READ_ONLY, row};
 use crate::drill::{
-    Act, Attack, Class,
-    Death::{self, Errno},
-    Outcome::{self, Crash, Escape, Read, Write},
+    Attack,
+    Death::Errno,
+    Outcome::{Crash, Escape, Read, Write},
     acts,
 };
-
-/// A row of this table.
-const fn row(
-    name: &'static str,
-    what: &'static str,
-    act: Act,
-    attack: &'static [&'static str],
-    twin: &'static [&'static str],
-    dies: &'static [Death],
-    gain: Outcome,
-) -> Attack {
-    Attack::by_process(Class::Paths, name, what, act, attack, twin, dies, gain)
-}
 
 /// The attacks.
 #[rustfmt::skip]

@@ -2,7 +2,6 @@
 
 use crate::drill::{
     Act, Attack,
-    Class::{self, Cpu, Disk, Memory},
     Death::{self, Errno, Harmless, Limit, Signal},
     Outcome::Crash,
     acts,
@@ -10,7 +9,6 @@ use crate::drill::{
 
 /// A row of this table.
 const fn row(
-    class: Class,
     name: &'static str,
     what: &'static str,
     act: Act,
@@ -18,7 +16,7 @@ const fn row(
     twin: &'static [&'static str],
     dies: &'static [Death],
 ) -> Attack {
-    Attack::by_process(class, name, what, act, attack, twin, dies, Crash)
+    super::row(name, what, act, attack, twin, dies, Crash)
 }
 
 /// How memory ends: the kernel kills whoever asks for more (control group), or gives none (rlimit).
@@ -29,32 +27,32 @@ const FULL: &[Death] = &[Errno(libc::EFBIG), Errno(libc::ENOSPC), Errno(libc::ED
 /// The attacks.
 #[rustfmt::skip]
 pub(super) const ATTACKS: &[Attack] = &[
-    row(Memory, "memory/grows", "takes eight times the memory that it was given", acts::grow,
+    row("memory/grows", "takes eight times the memory that it was given", acts::grow,
         &["512"], &["8"], MEMORY).alone(&["--memory=64MiB"]),
-    row(Memory, "memory/together", "takes the memory in several processes, each of which stays below the limit", acts::grow_together,
+    row("memory/together", "takes the memory in several processes, each of which stays below the limit", acts::grow_together,
         &["8", "24"], &["1", "24"], MEMORY).alone(&["--memory=96MiB"]).promised("MiB of memory"),
-    row(Memory, "memory/locked", "locks all its memory, so that the machine cannot move it away", acts::call,
+    row("memory/locked", "locks all its memory, so that the machine cannot move it away", acts::call,
         &["mlockall", "7"], &["getpid", "7"], &[Errno(libc::ENOMEM), Errno(libc::EPERM)]),
-    row(Cpu, "cpu/spins", "uses the processor past its budget", acts::spin,
+    row("cpu/spins", "uses the processor past its budget", acts::spin,
         &["3000"], &["20"], &[Signal(libc::SIGXCPU), Signal(libc::SIGKILL), Limit("cpu")]).alone(&["--cpu=1s"]),
-    row(Cpu, "cpu/never-ends", "sleeps past the time that it was given", acts::sleep,
+    row("cpu/never-ends", "sleeps past the time that it was given", acts::sleep,
         &["9000"], &["1"], &[Limit("timeout")]).alone(&["--timeout=2s"]),
-    row(Cpu, "cpu/priority", "takes precedence over every other process", acts::call,
+    row("cpu/priority", "takes precedence over every other process", acts::call,
         &["setpriority", "0", "0", "-20"], &["setpriority", "0", "0", "5"], &[Errno(libc::EACCES), Errno(libc::EPERM)]),
-    row(Cpu, "cpu/real-time", "asks for a real-time schedule, which nothing else gets past", acts::schedule,
+    row("cpu/real-time", "asks for a real-time schedule, which nothing else gets past", acts::schedule,
         &["real-time"], &["usual"], &[Errno(libc::EPERM)]),
-    row(Cpu, "cpu/fork-bomb", "starts more processes than it was given", acts::forks,
+    row("cpu/fork-bomb", "starts more processes than it was given", acts::forks,
         &["64"], &["2"], &[Errno(libc::EAGAIN)]).alone(&["--processes=24"]).promised("processes and threads"),
-    row(Disk, "disk/huge-file", "writes a file past the limit of its home", acts::fill,
+    row("disk/huge-file", "writes a file past the limit of its home", acts::fill,
         &["{inside}/huge", "16"], &["{inside}/huge", "1"], FULL).alone(&["--home=4MiB"]),
-    row(Disk, "disk/sparse-file", "makes a file that claims to be of 64 GiB", acts::sparse,
+    row("disk/sparse-file", "makes a file that claims to be of 64 GiB", acts::sparse,
         &["{inside}/sparse", "65536"], &["{inside}/sparse", "1"], FULL),
-    row(Disk, "disk/many-files", "fills its home with thousands of small files", acts::many_files,
+    row("disk/many-files", "fills its home with thousands of small files", acts::many_files,
         &["{inside}", "4000"], &["{inside}", "20"], FULL).alone(&["--home=4MiB"]),
-    row(Disk, "disk/deep-tree", "leaves a tree of 400 directories to whoever removes its home", acts::deep_tree,
+    row("disk/deep-tree", "leaves a tree of 400 directories to whoever removes its home", acts::deep_tree,
         &["{inside}/dir", "400"], &["{inside}/dir", "3"], &[Harmless]).alone(&[]),
-    row(Disk, "disk/closed-directory", "leaves a directory that nobody may enter to whoever removes its home", acts::chmod,
+    row("disk/closed-directory", "leaves a directory that nobody may enter to whoever removes its home", acts::chmod,
         &["{inside}/dir", "000"], &["{inside}/dir", "700"], &[Harmless]).alone(&[]),
-    row(Disk, "disk/before-1970", "leaves a file from long before 1970", acts::set_time,
+    row("disk/before-1970", "leaves a file from long before 1970", acts::set_time,
         &["{inside}/file", "-9000000000"], &["{inside}/file", "0"], &[Harmless]).alone(&[]),
 ];

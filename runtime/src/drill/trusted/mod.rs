@@ -13,10 +13,23 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Arena, Attack, Seen, Stage, Tried, attack::Drive, run::drive_both, stage::Told};
+use super::{Arena, Attack, Class, Death, Outcome, Seen, Stage, Tried, attack::Drive, run::drive_both, stage::Told};
 
 /// Every attack on the trusted side.
 pub(super) const TABLES: &[&[Attack]] = &[registry::ATTACKS, policy::ATTACKS, supply::ATTACKS];
+
+/// A row of these tables: an attack on the trusted side.
+const fn row(
+    name: &'static str,
+    what: &'static str,
+    drive: Drive,
+    attack: &'static [&'static str],
+    twin: &'static [&'static str],
+    dies: &'static [Death],
+    gain: Outcome,
+) -> Attack {
+    Attack { name, class: Class::of(name), what, arena: Arena::Trusted { drive }, attack, twin, dies, gain, promise: None }
+}
 
 /// How long one command may take.
 const COMMAND_WITHIN: Duration = Duration::from_secs(60);

@@ -4,8 +4,7 @@ use std::io;
 
 use super::{COMMAND_WITHIN, seen};
 use crate::drill::{
-    Arena, Attack,
-    Class::{self, Environment, Paths},
+    Attack,
     Death::{self, Refused},
     Outcome::Escape,
     SUBCOMMAND, Seen, Stage,
@@ -14,14 +13,13 @@ use crate::drill::{
 
 /// A row of this table: the option that is refused, one that is not, and words of the refusal.
 const fn row(
-    class: Class,
     name: &'static str,
     what: &'static str,
     attack: &'static [&'static str],
     twin: &'static [&'static str],
     dies: &'static [Death],
 ) -> Attack {
-    Attack { name, class, what, arena: Arena::Trusted { drive: granted }, attack, twin, dies, gain: Escape, promise: None }
+    super::row(name, what, granted, attack, twin, dies, Escape)
 }
 
 /// A grant that is allowed.
@@ -30,30 +28,30 @@ const ALLOWED: &[&str] = &["--mount={ro}:{ro}"];
 /// The attacks.
 #[rustfmt::skip]
 pub(super) const ATTACKS: &[Attack] = &[
-    row(Paths, "paths/grant-of-everything", "asks for the root directory",
+    row("paths/grant-of-everything", "asks for the root directory",
         &["--mount=/:{ro}"], ALLOWED, &[Refused("exit 1: could not grant /: ")]),
-    row(Paths, "paths/grant-over-everything", "has something mounted over all that it sees",
+    row("paths/grant-over-everything", "has something mounted over all that it sees",
         &["--mount={ro}:/"], ALLOWED, &[Refused("exit 1: could not accept a mount at /")]),
-    row(Paths, "paths/grant-of-the-root", "asks for the directory that the registry is in",
+    row("paths/grant-of-the-root", "asks for the directory that the registry is in",
         &["--mount={root}:{root}"], ALLOWED, &[Refused("inside the Lazarus root")]),
-    row(Paths, "paths/grant-around-the-root", "asks for the directory that the root is in",
+    row("paths/grant-around-the-root", "asks for the directory that the root is in",
         &["--mount={stage}:{stage}"], ALLOWED, &[Refused("the Lazarus root")]),
-    row(Paths, "paths/grant-of-another-cell", "asks for another cell's home",
+    row("paths/grant-of-another-cell", "asks for another cell's home",
         &["--mount={neighbour-home}:{neighbour-home}"], ALLOWED, &[Refused("inside the Lazarus root")]),
-    row(Paths, "paths/grant-of-processes", "asks for /proc", &["--read=/proc"], &["--read={ro}"], &[Refused("could not grant /proc")]),
-    row(Paths, "paths/grant-of-a-socket", "asks for a socket of this machine",
+    row("paths/grant-of-processes", "asks for /proc", &["--read=/proc"], &["--read={ro}"], &[Refused("could not grant /proc")]),
+    row("paths/grant-of-a-socket", "asks for a socket of this machine",
         &["--mount={socket}:{socket}"], ALLOWED, &[Refused("neither a directory nor a")]),
-    row(Paths, "paths/grant-by-dot-dot", "asks for a path that climbs where it is seen",
+    row("paths/grant-by-dot-dot", "asks for a path that climbs where it is seen",
         &["--mount={ro}:{ro}/../x"], ALLOWED, &[Refused("exit 2: invalid value")]),
-    row(Environment, "environment/preload", "has a library of its own loaded into what runs",
+    row("environment/preload", "has a library of its own loaded into what runs",
         &["--env=LD_PRELOAD=/tmp/x.so"], &["--env=PRELOAD=/tmp/x.so"], &[Refused("could not accept variable LD_PRELOAD")]),
-    row(Environment, "environment/home-elsewhere", "has its home said to be elsewhere",
+    row("environment/home-elsewhere", "has its home said to be elsewhere",
         &["--env=HERMES_HOME=/"], &["--env=ANY_HOME=/"], &[Refused("could not accept variable HERMES_HOME")]),
-    row(Class::Memory, "memory/no-limit", "asks for no limit of memory by the number 0",
+    row("memory/no-limit", "asks for no limit of memory by the number 0",
         &["--memory=0"], &["--memory=256MiB"], &[Refused("zero is not a limit")]),
-    row(Class::Cpu, "cpu/no-limit", "asks for more of the processor than numbers hold",
+    row("cpu/no-limit", "asks for more of the processor than numbers hold",
         &["--cpu=99999999999999999999s"], &["--cpu=10s"], &[Refused("larger than Lazarus can count")]),
-    row(Class::Disk, "disk/no-limit", "asks for a home of a negative size",
+    row("disk/no-limit", "asks for a home of a negative size",
         &["--home=-1"], &["--home=16MiB"], &[Refused("could not set limit home")]),
 ];
 

@@ -2,28 +2,14 @@
 
 use std::{io, thread};
 
-use super::{COMMAND_WITHIN, command, seen};
+use super::{COMMAND_WITHIN, command, row, seen};
 use crate::drill::{
-    Arena, Attack, Class,
+    Attack,
     Death::{self, Harmless, Refused},
-    Outcome::{self, Crash, Escape, Read, Write},
+    Outcome::{Crash, Escape, Read, Write},
     SUBCOMMAND, Seen, Stage,
-    attack::Drive,
     process::STAND,
 };
-
-/// A row of this table.
-const fn row(
-    name: &'static str,
-    what: &'static str,
-    drive: Drive,
-    attack: &'static [&'static str],
-    twin: &'static [&'static str],
-    dies: &'static [Death],
-    gain: Outcome,
-) -> Attack {
-    Attack { name, class: Class::Registry, what, arena: Arena::Trusted { drive }, attack, twin, dies, gain, promise: None }
-}
 
 /// What is no id names no cell (3); what is no name is no usage (2).
 const NOT_FOUND: &[Death] = &[Refused("exit 3")];

@@ -2,27 +2,13 @@
 
 use std::io;
 
-use super::{COMMAND_WITHIN, seen};
+use super::{COMMAND_WITHIN, row, seen};
 use crate::drill::{
-    Arena, Attack, Class,
+    Attack,
     Death::{self, Errno, Harmless, Refused},
-    Outcome::{self, Escape, Read},
+    Outcome::{Escape, Read},
     Seen, Stage,
-    attack::Drive,
 };
-
-/// A row of this table.
-const fn row(
-    name: &'static str,
-    what: &'static str,
-    drive: Drive,
-    attack: &'static [&'static str],
-    twin: &'static [&'static str],
-    dies: &'static [Death],
-    gain: Outcome,
-) -> Attack {
-    Attack { name, class: Class::Supply, what, arena: Arena::Trusted { drive }, attack, twin, dies, gain, promise: None }
-}
 
 /// A program that does nothing: a preview 1 module.
 const NOTHING: &str = r#"(module (memory (export "memory") 1) (func (export "_start")))"#;
