@@ -5,6 +5,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use lazarus::policy::Limits;
 use lazarus_tests::{
     Lab, guests,
     lab::{binary, text, wait_until},
@@ -154,10 +155,13 @@ fn durations() {
 #[test]
 fn limits() {
     let lab = Lab::new();
-    for name in ["memory", "home", "log", "stack", "hostcall", "random", "cpu", "open-files", "processes", "table-elements", "instances"] {
+    // Every limit of an agent, as the policy lists them.
+    for name in Limits::default().settings().map(|(name, _)| name) {
         for value in ["0", "-1", "many", "99999999999999999999999", ""] {
-            refuses(&lab, &["summon", "scribe", "p", &format!("--{name}={value}")], USAGE, name);
+            refuses(&lab, &["summon", "scribe", "p", &format!("--{name}={value}")], USAGE, name.as_str());
         }
+        // A number below zero is a bad number, not another option.
+        refuses(&lab, &["summon", "scribe", "p", &format!("--{name}"), "-5"], USAGE, &format!("set limit {name}"));
     }
     refuses(&lab, &["summon", "scribe", "p", "--memory", "9999999TiB"], USAGE, "9999999TiB");
     refuses(&lab, &["summon", "scribe", "p", "--instances", "4294967296"], USAGE, "4294967296");

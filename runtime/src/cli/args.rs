@@ -84,7 +84,7 @@ pub enum Command {
         #[arg(value_parser = plain::<Role>)]
         role: Role,
         /// How long a person can join with the token that this prints [default: 24h]
-        #[arg(long, value_parser = ttl, value_name = "TIME")]
+        #[arg(long, value_parser = ttl, value_name = "TIME", allow_hyphen_values = true)]
         expires: Option<Duration>,
     },
     /// End a membership, at once
@@ -108,7 +108,7 @@ pub enum Command {
         /// The cell
         cell: String,
         /// How long the agents may take to end by themselves
-        #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME")]
+        #[arg(long, default_value = "10s", value_parser = duration, value_name = "TIME", allow_hyphen_values = true)]
         grace: Duration,
         /// Return as soon as the agents were told
         #[arg(long)]
@@ -127,7 +127,7 @@ pub enum Command {
         /// An agent's name or a WebAssembly file; left out where a COMMAND follows `--`
         target: Option<String>,
         /// End the program after this time
-        #[arg(long, value_parser = ttl, value_name = "TIME")]
+        #[arg(long, value_parser = ttl, value_name = "TIME", allow_hyphen_values = true)]
         timeout: Option<Duration>,
         /// Give it nothing but what this command line names: no home, no variables, mounts in the order given, for WebAssembly
         /// also at / (a process still reads the system's own programs)
@@ -219,7 +219,7 @@ pub enum Command {
         /// The cell
         cell: String,
         /// The time to add: 30m, 2h, 1d; a bare number counts minutes
-        #[arg(value_parser = ttl, value_name = "TIME")]
+        #[arg(value_parser = ttl, value_name = "TIME", allow_hyphen_values = true)]
         by: Duration,
     },
     /// Bring a closed or failed cell back to life from its home
@@ -227,7 +227,7 @@ pub enum Command {
         /// The cell
         cell: String,
         /// Time to live from now on: 60m, 2h, 1d; a bare number counts minutes [default: what it was summoned with]
-        #[arg(long, value_parser = ttl, value_name = "TIME")]
+        #[arg(long, value_parser = ttl, value_name = "TIME", allow_hyphen_values = true)]
         ttl: Option<Duration>,
         /// Go on where this machine's kernel cannot enforce everything; recorded with the cell
         #[arg(long)]
@@ -311,7 +311,7 @@ pub struct SummonOptions {
     #[arg(long, value_parser = plain::<BackendKind>)]
     pub backend: Option<BackendKind>,
     /// Time to live: 60m, 2h, 1d; a bare number counts minutes [default: 60m, for a team 120m]
-    #[arg(long, value_parser = ttl, value_name = "TIME")]
+    #[arg(long, value_parser = ttl, value_name = "TIME", allow_hyphen_values = true)]
     pub ttl: Option<Duration>,
     /// What happens when the time to live is over [default: close]
     #[arg(long, value_name = "WHAT")]
@@ -351,7 +351,7 @@ macro_rules! limit_options {
         #[derive(Debug, Args, Default)]
         #[command(next_help_heading = "Limits")]
         pub struct LimitOptions {
-            $($(#[$doc])* #[arg(long = $name, value_name = $value)] pub $field: Option<String>,)*
+            $($(#[$doc])* #[arg(long = $name, value_name = $value, allow_hyphen_values = true)] pub $field: Option<String>,)*
         }
 
         impl LimitOptions {
