@@ -182,6 +182,8 @@ struct Duty {
     homes: Homes,
     /// Limits that agents ran into.
     strikes: Strikes,
+    /// Whether the last step was what was due.
+    was_due: bool,
 }
 
 impl Duty {
@@ -214,6 +216,7 @@ impl Duty {
             own,
             homes: Homes::default(),
             strikes: Strikes::default(),
+            was_due: false,
         };
         for plan in duty.spec.agents.clone() {
             let agent = &plan.launch.agent;
@@ -309,10 +312,12 @@ impl Duty {
     async fn next_step(&mut self) -> Step {
         let deadline = self.life.deadline(Utc::now()).min(self.homes.due_at());
         let deadline = self.post_due_at().into_iter().chain(self.life.metered_at()).fold(deadline, std::time::Instant::min);
-        // What is due comes before what happened: an agent that never stops writing must not outlive its time.
-        if std::time::Instant::now() >= deadline {
+        // What is due comes before what happened: an agent that never stops writing must not outlive its time. Nor does what is due hide
+        // what happened: they take turns.
+        if std::time::Instant::now() >= deadline && !std::mem::replace(&mut self.was_due, true) {
             return self.due();
         }
+        self.was_due = false;
         match tokio::time::timeout_at(deadline.into(), self.watch.next()).await {
             Ok(Some(event)) => self.life.take(event),
             Ok(None) | Err(_) => self.due(),

@@ -34,6 +34,11 @@ impl Homes {
     }
 }
 
+/// Whether what an agent writes is measured: until it is over, so that one that does not end when it is told to is told again.
+const fn is_watched(run: &AgentRun) -> bool {
+    !run.is_over() && run.home.is_some()
+}
+
 /// What an agent's home may hold.
 fn most_of(run: &AgentRun) -> Amount {
     Amount { bytes: run.policy.limits.home.bytes(), entries: run.policy.limits.files.get().into() }
@@ -112,7 +117,7 @@ impl Duty {
     pub(super) fn measure_homes(&mut self) {
         let mut homes = std::mem::take(&mut self.homes);
         let mut outgrown = Vec::new();
-        for run in self.life.runs().filter(|run| !run.is_over()) {
+        for run in self.life.runs().filter(|run| is_watched(run)) {
             let Some(home) = &run.home else { continue };
             let pace = homes.paces.entry(run.agent.clone()).or_insert_with(|| Pace::new(Instant::now()));
             if Instant::now() < pace.due_at() {
@@ -124,7 +129,7 @@ impl Duty {
             let found = look(pace, opened, most_of(run));
             outgrown.extend(broken("its home", found, &run.policy.limits).map(|why| (run.agent.clone(), why)));
         }
-        homes.paces.retain(|agent, _| self.life.runs().any(|run| run.agent == *agent && !run.is_over() && run.home.is_some()));
+        homes.paces.retain(|agent, _| self.life.runs().any(|run| run.agent == *agent && is_watched(run)));
         if homes.paces.is_empty() {
             homes.shared = None;
         } else {
@@ -141,14 +146,17 @@ impl Duty {
         if Instant::now() < pace.due_at() {
             return Vec::new();
         }
-        let agents: Vec<&AgentRun> = self.life.runs().filter(|run| !run.is_over() && run.home.is_some()).collect();
+        let agents: Vec<&AgentRun> = self.life.runs().filter(|run| is_watched(run)).collect();
         let Some(most) = agents.iter().map(|run| &run.policy.limits).max_by_key(|limits| limits.home) else { return Vec::new() };
         let Some(files) = agents.iter().map(|run| run.policy.limits.files).max() else { return Vec::new() };
         let most = Limits { files, ..most.clone() };
         let amount = Amount { bytes: most.home.bytes(), entries: files.get().into() };
         let why = match self.made.dir.shared() {
             // Somebody removed the whole root: nobody can find this cell any more, so it ends by itself.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (LimitName::Home, "the cell's directory was removed".to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                pace.missed(Instant::now(), Instant::now());
+                (LimitName::Home, "the cell's directory was removed".to_owned())
+            }
             opened => match broken("/shared", look(pace, opened, amount), &most) {
                 Some(why) => why,
                 None => return Vec::new(),
