@@ -15,10 +15,13 @@ mod ends;
 mod guest;
 #[cfg(test)]
 mod imports_tests;
+mod lane;
 mod limiter;
 mod load;
 mod meter;
 mod outbox;
+#[cfg(test)]
+mod outbox_tests;
 mod p1;
 mod places;
 mod quota;
