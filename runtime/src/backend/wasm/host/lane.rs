@@ -33,9 +33,9 @@ const STRAIGHT_MOST: u64 = 128;
 const STRAIGHT_PER_SECOND: u64 = 500;
 /// How often it is told how much was dropped.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-/// Who had so much dropped waits, so that a flood does not keep the machine busy: it would be on the CPU all the time.
+/// Who had so much dropped, or joined so many writes, waits, so that a flood does not keep the machine busy: it would be on the CPU all the time.
 const PAUSE_AFTER_BYTES: u64 = 256 * 1024;
-/// What a dropped write counts beyond its bytes: a short one costs as much.
+/// What a dropped write counts beyond its bytes, since a short one costs as much; and what one counts that was joined to another.
 const WRITE_COSTS_BYTES: u64 = 512;
 /// How long it waits.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -61,7 +61,7 @@ pub struct Lane {
     straight: Bucket,
     lost: Lost,
     told: Option<Instant>,
-    /// What was dropped since the last pause.
+    /// What counts since the last pause.
     debt: u64,
     paused_until: Option<Instant>,
     /// The end of what was dropped of stderr, where nothing of it passed since. Always part of what was lost.
@@ -109,15 +109,20 @@ impl Lane {
 
     /// Drops output: so many bytes, with this at their end.
     pub fn lose(&mut self, stream: Stream, output: &[u8], bytes: usize, now: Instant) {
-        self.debt = self.debt.saturating_add(bytes as u64).saturating_add(WRITE_COSTS_BYTES);
-        if self.debt >= PAUSE_AFTER_BYTES {
-            (self.debt, self.paused_until) = (0, Some(now + PAUSE));
-        }
+        self.slow_down(bytes as u64, now);
         self.lost.bytes = self.lost.bytes.saturating_add(bytes as u64);
         self.lost.writes = self.lost.writes.saturating_add(1);
         if stream == Stream::Stderr {
             self.tail.extend_from_slice(&output[output.len().saturating_sub(TAIL_MOST_BYTES)..]);
             self.tail.drain(..self.tail.len().saturating_sub(TAIL_MOST_BYTES));
+        }
+    }
+
+    /// Counts a write that was dropped, of so many bytes, or one that was joined to another.
+    fn slow_down(&mut self, bytes: u64, now: Instant) {
+        self.debt = self.debt.saturating_add(bytes).saturating_add(WRITE_COSTS_BYTES);
+        if self.debt >= PAUSE_AFTER_BYTES {
+            (self.debt, self.paused_until) = (0, Some(now + PAUSE));
         }
     }
 
@@ -141,8 +146,9 @@ impl Lane {
         self.packets.is_empty() && self.straight.spend(1)
     }
 
-    /// Puts output behind what waits.
-    pub fn join(&mut self, stream: Stream, output: &[u8]) {
+    /// Puts output behind what waits. A burst of single bytes is a million writes: it is slowed down as well.
+    pub fn join(&mut self, stream: Stream, output: &[u8], now: Instant) {
+        self.slow_down(0, now);
         if self.packets.back_mut().is_some_and(|last| protocol::append_output(last, stream, output, JOINED_MOST_BYTES)) {
             self.bytes += output.len();
         } else {

@@ -143,7 +143,7 @@ impl Outbox {
             if !lane.has_room(piece.len()) {
                 lane.lose(stream, piece, piece.len(), now);
             } else if others_wait || !lane.goes_straight(now) || self.offer(&protocol::output(guest, stream, piece)) == Sent::Full {
-                lane.join(stream, piece);
+                lane.join(stream, piece, now);
             }
             waits |= !lane.is_empty();
         }
@@ -167,7 +167,7 @@ impl Outbox {
         dropped
     }
 
-    /// Whether a guest must wait before it writes again: it floods.
+    /// Whether a guest must wait before it writes again: it writes far too often, or too much.
     pub fn is_paused(&self, guest: u16) -> bool {
         self.lanes().of(guest).is_some_and(|lane| lane.pause().is_some())
     }
