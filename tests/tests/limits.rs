@@ -153,6 +153,49 @@ fn a_flood_of_the_log_leaves_what_was_allowed_and_one_row() {
     lab.json(&["destroy", &cell]).exits(0);
 }
 
+/// The bytes of output that stand in a log, and how many it says were dropped. Lines only, none longer than a line of the log.
+fn kept_and_dropped(log: &str) -> (u64, u64) {
+    let (mut kept, mut dropped) = (0, 0);
+    for line in log.lines() {
+        let (_, said) = line.split_once(' ').expect("a time");
+        if let Some(text) = said.strip_prefix("out ") {
+            kept += text.len() as u64 + 1;
+        } else {
+            let count = said.strip_prefix("lazarus dropped ").and_then(|said| said.split_once(' ')).expect("a count");
+            dropped += count.0.parse::<u64>().expect("a number");
+        }
+    }
+    (kept, dropped)
+}
+
+/// 8 MiB of lines, as fast as it goes: what is not kept is counted to the byte, and what is kept are the first lines. 512 KiB are kept whole.
+#[test]
+fn what_a_flood_lost_is_counted_and_a_modest_log_loses_nothing() {
+    let lab = Lab::new();
+    for (name, writes) in [("flood", 128_u64), ("modest", 8)] {
+        // A line of 64 bytes, over and over.
+        let code = format!(
+            "(loop $fill (i32.store8 (i32.add (i32.const 65536) (local.get $i)) (i32.const 97))
+              (if (i32.eq (i32.and (local.get $i) (i32.const 63)) (i32.const 63)) (then
+                (i32.store8 (i32.add (i32.const 65536) (local.get $i)) (i32.const 10))))
+              (br_if $fill (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const 65536))))
+            (local.set $i (i32.const 0))
+            (loop $more (call $print (i32.const 65536) (i32.const 65536))
+              (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const {writes})))) (return)"
+        );
+        let cell = summoned(&lab, name, &code, &["--log", "64MiB"]);
+        lab.wait_for_state(&cell, "closed");
+        let log = std::fs::read_to_string(lab.cell_dir(&cell).join("logs").join(format!("{name}.log"))).expect("the log");
+        let (kept, dropped) = kept_and_dropped(&log);
+        assert_eq!(kept + dropped, writes * 65536, "{name}: {kept} kept");
+        let is_flood = name == "flood";
+        assert_eq!(dropped > 0, is_flood, "{name}: {dropped}");
+        assert_eq!(limit_rows(&lab, &cell).len(), usize::from(is_flood), "{name}");
+        assert!(kept >= 512 * 1024 && log.lines().take(8192).all(|line| line.ends_with(&"a".repeat(63))), "{name}: the first are kept");
+        lab.json(&["destroy", &cell]).exits(0);
+    }
+}
+
 #[test]
 fn bad_limits_are_refused_by_name_and_nothing_is_made() {
     let lab = Lab::new();

@@ -3,6 +3,7 @@
 //! A backend turns [`Launch`]es into live, jailed children of the calling process. From then on
 //! both are supervised alike, through [`Spawned`]: a pidfd, a message socket and the streams.
 
+pub mod allowance;
 pub mod handoff;
 pub mod nursery;
 pub mod packets;

@@ -110,12 +110,14 @@ pub enum FromChild {
         /// How often, since it was last said.
         count: u64,
     },
-    /// Output that was dropped because the warden did not read fast enough, or past the rate.
+    /// Output that was dropped past the rate, or because the warden did not read fast enough, since it was last said.
     Dropped {
         /// The agent.
         agent: AgentName,
         /// Bytes.
         bytes: u64,
+        /// How many writes they belonged to.
+        writes: u64,
     },
 }
 
@@ -262,14 +264,26 @@ pub fn control<M: Serialize>(message: &M) -> Result<Vec<u8>, ProtocolError> {
 pub fn output(guest: u16, stream: Stream, bytes: &[u8]) -> Vec<u8> {
     let bytes = &bytes[..bytes.len().min(OUTPUT_MOST_BYTES)];
     let [low, high] = guest.to_le_bytes();
-    let number = match stream {
-        Stream::Stdout => 1,
-        Stream::Stderr => 2,
-    };
     let mut packet = Vec::with_capacity(OUTPUT_HEAD_BYTES + bytes.len());
-    packet.extend_from_slice(&[TAG_OUTPUT, number, low, high]);
+    packet.extend_from_slice(&[TAG_OUTPUT, number_of(stream), low, high]);
     packet.extend_from_slice(bytes);
     packet
+}
+
+/// Adds to an output packet what its guest wrote next, if it is one, of this stream, and stays within `most` bytes.
+pub fn append_output(packet: &mut Vec<u8>, stream: Stream, bytes: &[u8], most: usize) -> bool {
+    let fits = packet.len() + bytes.len() <= most.min(PACKET_MOST_BYTES) && packet.starts_with(&[TAG_OUTPUT, number_of(stream)]);
+    if fits {
+        packet.extend_from_slice(bytes);
+    }
+    fits
+}
+
+const fn number_of(stream: Stream) -> u8 {
+    match stream {
+        Stream::Stdout => 1,
+        Stream::Stderr => 2,
+    }
 }
 
 /// Takes a packet of a child apart.
@@ -306,13 +320,19 @@ mod tests {
 
     #[test]
     fn packets_come_back_as_they_were_made() {
-        let message = FromChild::Dropped { agent: "scribe".parse().expect("a name"), bytes: 7 };
+        let message = FromChild::Dropped { agent: "scribe".parse().expect("a name"), bytes: 7, writes: 2 };
         let packet = control(&message).expect("packet");
         assert_eq!(from_child(&packet).expect("control"), Packet::Control(message));
         let close = ToChild::Close { agent: None, grace_ms: 5 };
         assert_eq!(to_child(&control(&close).expect("packet")).expect("control"), close);
         let packet = output(258, Stream::Stderr, b"x\0y");
         assert_eq!(from_child(&packet).expect("output"), Packet::Output { guest: 258, stream: Stream::Stderr, bytes: b"x\0y" });
+        let mut packet = packet;
+        assert!(!append_output(&mut packet, Stream::Stdout, b"z", 100), "another stream");
+        assert!(!append_output(&mut packet, Stream::Stderr, b"z", 7), "too much");
+        assert!(append_output(&mut packet, Stream::Stderr, b"z", 8));
+        assert_eq!(from_child(&packet).expect("output"), Packet::Output { guest: 258, stream: Stream::Stderr, bytes: b"x\0yz" });
+        assert!(!append_output(&mut control(&close).expect("packet"), Stream::Stdout, b"z", 100), "not output");
     }
 
     #[test]

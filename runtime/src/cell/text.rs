@@ -1,5 +1,7 @@
 //! Guest bytes made harmless: one line, printable, bounded.
 
+use std::fmt::Write as _;
+
 /// Appends `bytes` to `line` as printable text: valid UTF-8 without control characters stands as it is, tabs
 /// too; everything else becomes an escape (`\x1b`, `\xff`), and a backslash stays a backslash.
 ///
@@ -10,14 +12,14 @@ pub fn push_printable(line: &mut String, bytes: &[u8]) {
         for c in chunk.valid().chars() {
             if c == '\t' || !(c.is_control() || is_reordering(c)) {
                 line.push(c);
-            } else if u32::from(c) < 0x100 {
-                line.push_str(&format!("\\x{:02x}", u32::from(c)));
             } else {
-                line.push_str(&format!("\\u{{{:x}}}", u32::from(c)));
+                // Writing to a string cannot fail.
+                let _ =
+                    if u32::from(c) < 0x100 { write!(line, "\\x{:02x}", u32::from(c)) } else { write!(line, "\\u{{{:x}}}", u32::from(c)) };
             }
         }
         for byte in chunk.invalid() {
-            line.push_str(&format!("\\x{byte:02x}"));
+            let _ = write!(line, "\\x{byte:02x}");
         }
     }
 }

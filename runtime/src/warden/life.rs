@@ -237,10 +237,10 @@ impl Life {
                 self.news.push(News::Struck(agent, limit, count));
                 return Step::Wait;
             }
-            FromChild::Dropped { bytes, .. } => {
+            FromChild::Dropped { bytes, writes, .. } => {
                 if let Some(log) = &mut run.log {
                     log.add_dropped(bytes);
-                    self.news.push(News::Struck(agent, LimitName::Log, 1));
+                    self.news.push(News::Struck(agent, LimitName::Log, writes.max(1)));
                 }
                 return Step::Wait;
             }

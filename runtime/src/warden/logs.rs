@@ -3,7 +3,8 @@
 //! A line on disk is `2026-11-22T13:20:00.123Z out text`: the time and the stream stand before whatever
 //! the agent wrote, so that it can forge neither, and control characters are written as escapes, so that
 //! `cat` is safe. Two files are kept, `<agent>.log` and `<agent>.log.1`, each at most half of the agent's log
-//! limit. Past its rate an agent's output is dropped, counted and the count written: the warden always reads.
+//! limit. Past its rate ([`Allowance`]) an agent's output is dropped, counted and the count written: the warden always reads. A host drops
+//! most of that before it comes here, and says how much; it is counted with the rest.
 
 use std::{
     fs::File,
@@ -15,17 +16,11 @@ use std::{
 use cap_std::fs::Dir;
 use chrono::{SecondsFormat, Utc};
 
-use crate::cell::text::push_printable;
-use crate::{cell::AgentName, policy::ByteSize};
-
-/// The longest line kept in one piece; a longer one is cut into several, so that one line never fills the memory of the warden.
-const LINE_MOST_BYTES: usize = 4 * 1024;
-/// Bytes of a line's time and stream.
-const HEAD_BYTES: usize = 30;
-/// Output kept per agent and second, once its burst is used up. Faster than anybody reads; slow enough that a flood costs little.
-const RATE_BYTES_PER_SECOND: u64 = 256 * 1024;
-/// Output kept at once before the rate counts.
-const BURST_BYTES: u64 = 1024 * 1024;
+use crate::{
+    backend::allowance::{Allowance, LINE_MOST_BYTES},
+    cell::{AgentName, text::push_printable},
+    policy::ByteSize,
+};
 
 /// How often, at the most, it is written how much was dropped.
 const NOTE_EVERY: Duration = Duration::from_secs(1);
@@ -56,37 +51,6 @@ impl Stream {
     }
 }
 
-/// Lets a bounded number of bytes through, and more as time passes.
-#[derive(Debug)]
-struct Bucket {
-    tokens: u64,
-    filled: Instant,
-}
-
-impl Bucket {
-    fn new() -> Self {
-        Self { tokens: BURST_BYTES, filled: Instant::now() }
-    }
-
-    /// Adds what time has earned since it was last asked.
-    fn refill(&mut self) {
-        let gained = self.filled.elapsed().as_millis() * u128::from(RATE_BYTES_PER_SECOND) / 1000;
-        if gained > 0 {
-            self.tokens = BURST_BYTES.min(self.tokens.saturating_add(u64::try_from(gained).unwrap_or(u64::MAX)));
-            self.filled = Instant::now();
-        }
-    }
-
-    /// Whether so many bytes may pass; then they are paid for.
-    const fn spend(&mut self, bytes: usize) -> bool {
-        let enough = self.tokens >= bytes as u64;
-        if enough {
-            self.tokens -= bytes as u64;
-        }
-        enough
-    }
-}
-
 /// The log of one agent.
 #[derive(Debug)]
 pub struct Log {
@@ -101,7 +65,7 @@ pub struct Log {
     unwritten: String,
     /// Unfinished lines, one a stream.
     pending: [Vec<u8>; 2],
-    bucket: Bucket,
+    allowance: Allowance,
     dropped: u64,
     /// Whether something was dropped past the rate, since it was last asked.
     flooded: bool,
@@ -124,7 +88,7 @@ impl Log {
             most,
             unwritten: String::new(),
             pending: [Vec::new(), Vec::new()],
-            bucket: Bucket::new(),
+            allowance: Allowance::new(),
             dropped: 0,
             flooded: false,
             noted: Instant::now(),
@@ -134,30 +98,25 @@ impl Log {
 
     /// Takes what an agent wrote. Never fails an agent for a full disk: what cannot be kept is counted as dropped.
     pub fn push(&mut self, stream: Stream, bytes: &[u8]) {
-        self.bucket.refill();
+        self.allowance.refill(Instant::now());
         if stream == Stream::Err {
             self.keep_tail(bytes);
         }
         let mut rest = bytes;
         while !rest.is_empty() {
             let room = LINE_MOST_BYTES - self.pending[stream.index()].len();
-            let newline = rest.iter().take(room).position(|&b| b == b'\n');
-            let (piece, consumed) = newline.map_or((room.min(rest.len()), room.min(rest.len())), |at| (at, at + 1));
-            // Short lines cost what they take on disk, with their time and stream.
-            if !self.bucket.spend(piece + newline.map_or(0, |_| HEAD_BYTES)) {
-                self.dropped += rest.len() as u64;
+            let Some(piece) = self.allowance.pay(rest, room) else {
+                self.dropped = self.dropped.saturating_add(rest.len() as u64);
                 self.flooded = true;
                 break;
-            }
-            self.pending[stream.index()].extend_from_slice(&rest[..piece]);
-            rest = &rest[consumed..];
-            if newline.is_some() || self.pending[stream.index()].len() >= LINE_MOST_BYTES {
+            };
+            self.pending[stream.index()].extend_from_slice(&rest[..piece.length]);
+            rest = &rest[piece.whole()..];
+            if piece.ends_line || self.pending[stream.index()].len() >= LINE_MOST_BYTES {
                 self.end_line(stream);
             }
         }
-        if self.dropped > 0 && self.noted.elapsed() >= NOTE_EVERY {
-            self.note_dropped();
-        }
+        self.note_if_due();
         self.flush();
     }
 
@@ -166,9 +125,11 @@ impl Log {
         std::mem::take(&mut self.flooded)
     }
 
-    /// Adds to what was dropped on the way to the warden.
+    /// Adds to what was dropped, past the rate or for want of room, before it came to the warden.
     pub fn add_dropped(&mut self, bytes: u64) {
         self.dropped = self.dropped.saturating_add(bytes);
+        self.note_if_due();
+        self.flush();
     }
 
     /// Writes what is left of unfinished lines and of counts.
@@ -194,6 +155,12 @@ impl Log {
         self.tail.extend_from_slice(&bytes[bytes.len().saturating_sub(TAIL_BYTES)..]);
         let excess = self.tail.len().saturating_sub(TAIL_BYTES);
         self.tail.drain(..excess);
+    }
+
+    fn note_if_due(&mut self) {
+        if self.dropped > 0 && self.noted.elapsed() >= NOTE_EVERY {
+            self.note_dropped();
+        }
     }
 
     fn note_dropped(&mut self) {
@@ -310,6 +277,21 @@ mod tests {
         assert!(now.len() + before.len() <= 64 * 1024, "{} + {}", now.len(), before.len());
         assert!(before.len() > 20 * 1024, "the rotated file is kept");
         assert!(now.contains("lazarus dropped "), "{}", &now[now.len() - 200..]);
+    }
+
+    #[test]
+    fn what_was_dropped_before_it_came_here_is_written_down_with_the_rest() {
+        let (temp, mut log) = log(1 << 20);
+        log.push(Stream::Out, b"a line\n");
+        log.add_dropped(5);
+        log.noted = Instant::now().checked_sub(NOTE_EVERY).expect("long ago");
+        log.add_dropped(7);
+        assert!(read(&temp, "scribe.log").ends_with(" lazarus dropped 12 bytes of output: more than is kept\n"), "without another line");
+        log.add_dropped(u64::MAX);
+        log.add_dropped(1);
+        log.finish();
+        let text = read(&temp, "scribe.log");
+        assert!(text.contains(&format!("dropped {} bytes", u64::MAX)) && text.lines().count() == 3, "{text}");
     }
 
     #[test]

@@ -1,7 +1,14 @@
 //! What happens to a warden, as one stream of events: packets and output of its children, their ends,
 //! requests on the control socket, signals. The tasks here only read and bound; [`super::life`] decides.
 
-use std::{io, os::fd::OwnedFd, sync::Arc};
+use std::{
+    future::poll_fn,
+    io,
+    os::fd::OwnedFd,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
 
 use rustix::net::RecvFlags;
 use tokio::{
@@ -15,14 +22,23 @@ use super::{
     post::{Errand, LineEvent},
 };
 use crate::backend::{
+    allowance::Bucket,
     protocol::{self, FromChild, PACKET_MOST_BYTES},
     spawned::Spawned,
 };
 
-/// Events that may wait; a child that floods waits then, and its own bounds drop what it writes.
+/// Events that may wait, of what is no child.
 const EVENTS_MOST: usize = 256;
+/// Events of one child that may wait; a child that floods waits then, and its own bounds drop what it writes.
+const CHILD_EVENTS_MOST: usize = 32;
 /// Output read at once.
 const READ_BYTES: usize = 16 * 1024;
+/// Output read of a stream before its rate counts, and then in a second: far more than is kept. Who floods has to wait, rather than keep the
+/// warden busy.
+const READ_MOST_BYTES: u64 = 4 * 1024 * 1024;
+const READ_BYTES_PER_SECOND: u64 = 64 * 1024 * 1024;
+/// How long a stream that is read too fast is left alone.
+const READ_PAUSE: Duration = Duration::from_millis(1);
 
 /// A packet of a child, taken apart.
 pub enum Packet {
@@ -63,10 +79,14 @@ pub enum Event {
     Signal,
 }
 
-/// Where events come together.
+/// Where events come together: a queue for each child, and one for everything else. They are taken from in turns, so that who writes without end
+/// keeps nobody else waiting.
 pub struct Watch {
     sender: mpsc::Sender<Event>,
-    receiver: mpsc::Receiver<Event>,
+    /// The first is that of `sender`.
+    queues: Vec<mpsc::Receiver<Event>>,
+    /// The queue whose turn it is.
+    turn: usize,
 }
 
 /// The descriptors of a child that are watched.
@@ -96,37 +116,58 @@ impl Watch {
     /// A watch over nothing yet.
     pub fn new() -> Self {
         let (sender, receiver) = mpsc::channel(EVENTS_MOST);
-        Self { sender, receiver }
+        Self { sender, queues: vec![receiver], turn: 0 }
     }
 
     /// The next event. The watch itself keeps the stream open, so there always is one to wait for.
     pub async fn next(&mut self) -> Option<Event> {
-        self.receiver.recv().await
+        poll_fn(|cx| self.poll_next(cx)).await
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Event>> {
+        let mut left = self.queues.len();
+        while left > 0 {
+            left -= 1;
+            let index = self.turn % self.queues.len();
+            self.turn = index + 1;
+            match self.queues[index].poll_recv(cx) {
+                Poll::Ready(Some(event)) => return Poll::Ready(Some(event)),
+                // A child that is gone, and everything that it wrote was taken. The next queue has its place.
+                Poll::Ready(None) if index > 0 => {
+                    self.queues.remove(index);
+                    self.turn = index;
+                }
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => {}
+            }
+        }
+        Poll::Pending
     }
 
     /// Watches a child from now on: everything that it wrote comes before its end.
     ///
     /// # Errors
     /// A descriptor that cannot be watched.
-    pub fn child(&self, index: usize, watched: Watched) -> io::Result<()> {
+    pub fn child(&mut self, index: usize, watched: Watched) -> io::Result<()> {
         let Watched { pidfd, socket, outputs } = watched;
         let pidfd = crate::unchecked::watched(pidfd, Interest::READABLE)?;
         rustix::io::ioctl_fionbio(&socket, true)?;
         let socket = crate::unchecked::watched(socket, Interest::READABLE)?;
+        let (sender, queue) = mpsc::channel(CHILD_EVENTS_MOST);
         let mut readers = Vec::new();
-        readers.push(tokio::spawn(read_packets(index, socket, self.sender.clone())));
+        readers.push(tokio::spawn(read_packets(index, socket, sender.clone())));
         for (stream, fd) in outputs {
             rustix::io::ioctl_fionbio(&fd, true)?;
             let fd = crate::unchecked::watched(fd, Interest::READABLE)?;
-            readers.push(tokio::spawn(read_output(index, stream, fd, self.sender.clone())));
+            readers.push(tokio::spawn(read_output(index, stream, fd, sender.clone())));
         }
-        let sender = self.sender.clone();
+        self.queues.push(queue);
         tokio::spawn(async move {
             // An error here means that the process cannot be waited for; the readers' end then has to do.
             let _ = pidfd.readable().await;
             for reader in readers {
                 // A descendant that still holds a pipe must not hold up the news of the end.
-                let _ = tokio::time::timeout(std::time::Duration::from_millis(200), reader).await;
+                let _ = tokio::time::timeout(Duration::from_millis(200), reader).await;
             }
             let _ = sender.send(Event::Exited(index)).await;
         });
@@ -182,9 +223,15 @@ async fn read_some(fd: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> io::Result<usize
 
 async fn read_output(index: usize, stream: Stream, fd: AsyncFd<OwnedFd>, sender: mpsc::Sender<Event>) {
     let mut buffer = vec![0; READ_BYTES];
+    let mut pace = Bucket::new(READ_MOST_BYTES, READ_BYTES_PER_SECOND);
     while let Ok(read @ 1..) = read_some(&fd, &mut buffer).await {
         if sender.send(Event::Output(index, stream, buffer[..read].to_vec())).await.is_err() {
             return;
+        }
+        pace.refill(Instant::now());
+        while !pace.spend(read as u64) {
+            tokio::time::sleep(READ_PAUSE).await;
+            pace.refill(Instant::now());
         }
     }
 }

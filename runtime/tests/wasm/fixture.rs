@@ -108,6 +108,8 @@ pub struct Heard {
     pub stdout: Vec<u8>,
     pub stderr: Vec<u8>,
     pub dropped: u64,
+    /// Writes of which something was dropped.
+    pub dropped_writes: u64,
     /// Limits that it ran into, and how often.
     pub struck: BTreeMap<LimitName, u64>,
     /// Calls that were not answered yet.
@@ -176,7 +178,10 @@ impl Host {
             FromChild::Ready { agent } => of(heard, &agent).ready = true,
             FromChild::Refused { agent, message } => of(heard, &agent).refused = Some(message),
             FromChild::Ended { agent, end } => of(heard, &agent).ended = Some((end, self.started.elapsed())),
-            FromChild::Dropped { agent, bytes } => of(heard, &agent).dropped += bytes,
+            FromChild::Dropped { agent, bytes, writes } => {
+                let heard = of(heard, &agent);
+                (heard.dropped, heard.dropped_writes) = (heard.dropped + bytes, heard.dropped_writes + writes);
+            }
             FromChild::Limit { agent, limit, count } => *of(heard, &agent).struck.entry(limit).or_default() += count,
             FromChild::Call { agent, number, call } => of(heard, &agent).calls.push_back((number, call)),
             FromChild::EventOver { agent, event, outcome } => of(heard, &agent).over.push((event, outcome)),

@@ -14,6 +14,7 @@ pub const CASES: &[Case] = &[
     ("a_spinner_does_not_starve_its_neighbour", a_spinner_does_not_starve_its_neighbour),
     ("a_bad_guest_ends_alone", a_bad_guest_ends_alone),
     ("a_flood_does_not_silence_its_neighbour", a_flood_does_not_silence_its_neighbour),
+    ("last_words_come_with_the_trap", last_words_come_with_the_trap),
     ("the_report_of_a_shared_host_is_honest", the_report_of_a_shared_host_is_honest),
     ("many_guests_in_one_host", many_guests_in_one_host),
 ];
@@ -63,12 +64,32 @@ fn a_bad_guest_ends_alone() {
 }
 
 fn a_flood_does_not_silence_its_neighbour() {
-    let flood = wat::start("(loop $more (call $put (i32.const 1) (i32.const 1024) (i32.const 4096)) (br $more))");
-    let mut host = Host::start(&[launch("flood", &flood), launch("ticker", &ticker())]);
-    host.listen(|heard| heard["ticker"].ended.is_some());
-    assert_eq!((host.heard["ticker"].stdout.len(), host.heard["ticker"].dropped), (20, 0));
-    host.close(None, Duration::ZERO);
-    host.finish();
+    for bytes in [4096, 1] {
+        let flood = wat::start(&format!("(loop $more (call $put (i32.const 1) (i32.const 1024) (i32.const {bytes})) (br $more))"));
+        let mut host = Host::start(&[launch("flood", &flood), launch("ticker", &ticker())]);
+        host.listen(|heard| heard["ticker"].ended.is_some());
+        assert_eq!((host.heard["ticker"].stdout.len(), host.heard["ticker"].dropped), (20, 0));
+        host.close(None, Duration::ZERO);
+        host.finish();
+    }
+}
+
+/// A flood to stderr, its last words, and a trap; and the same without the flood.
+fn last_words_come_with_the_trap() {
+    for times in [2048, 1] {
+        let code = format!(
+            "(local $i i32) (loop $more (call $put (i32.const 2) (i32.const 1024) (i32.const 4096))
+               (br_if $more (i32.lt_u (local.tee $i (i32.add (local.get $i) (i32.const 1))) (i32.const {times}))))
+             (call $put (i32.const 2) (i32.const 512) (i32.const 8)) (unreachable)"
+        );
+        let source = wat::command(&format!("{} (func (export \"_start\") {code})", wat::data(512, "panicked")));
+        let heard = Host::start(&[launch("one", &source)]).finish();
+        let one = &heard["one"];
+        assert!(matches!(one.ended.as_ref().unwrap().0, End::Trapped { .. }));
+        assert!(one.stderr.ends_with(b"panicked"), "{}", one.stderr.len());
+        assert_eq!(one.stderr.len() as u64 + one.dropped, times * 4096 + 8);
+        assert_eq!((one.dropped > 0, one.dropped_writes > 0), (times > 1, times > 1));
+    }
 }
 
 fn the_report_of_a_shared_host_is_honest() {

@@ -20,11 +20,19 @@ pub struct Limits {
     writes: (usize, u64, [Duration; 3]),
     budget: Duration,
     overruns: Vec<(&'static str, Duration, Duration)>,
-    quiet: Duration,
-    flooded: Duration,
+    floods: Vec<Flood>,
+}
+
+/// A neighbour's round trips, beside a guest that is quiet and beside one that floods its log.
+struct Flood {
+    /// Bytes of a write, and of all of them.
+    piece_bytes: u64,
     flood_bytes: u64,
     kept_bytes: u64,
     limit_bytes: u64,
+    quiet: Duration,
+    /// The flood is in the same cell, or in another one: the round trip, and how many times the quiet one of the same round it takes.
+    beside: [(Duration, f64); 2],
 }
 
 /// Builds the program that measures, and runs it.
@@ -70,24 +78,44 @@ fn parse(measured: &Value) -> Result<Limits> {
         let over = in_micros(&measured["overruns"], name)?;
         Ok((shown, median(&over, 50)?, median(&over, 100)?))
     });
-    let flood = &measured["flood"];
-    let limits = Limits {
+    let floods = measured["flood"].as_array().context("find the floods")?.iter().map(flood).collect::<Result<_>>()?;
+    Ok(Limits {
         writes: (numbers(writes, "plain_ns")?.len(), count, [per_write("plain_ns")?, per_write("home_ns")?, per_write("mount_ns")?]),
         budget: Duration::from_micros(number(&measured["overruns"]["budget_us"])?),
         overruns: overruns.into_iter().collect::<Result<_>>()?,
-        quiet: median(&in_micros(flood, "quiet_us")?, 50)?,
-        flooded: median(&in_micros(flood, "flooded_us")?, 50)?,
-        flood_bytes: number(&flood["flood_bytes"])?,
-        kept_bytes: number(&flood["kept_bytes"])?,
-        limit_bytes: number(&flood["limit_bytes"])?,
+        floods,
+    })
+}
+
+/// The median of each round.
+fn rounds(value: &Value, name: &str) -> Result<Vec<Duration>> {
+    let rounds = value[name].as_array().with_context(|| format!("find {name}"))?;
+    let round = |round: &Value| -> Result<Duration> {
+        let times: Vec<Duration> = round.as_array().into_iter().flatten().filter_map(Value::as_u64).map(Duration::from_micros).collect();
+        median(&times, 50)
     };
-    ensure!(
-        limits.kept_bytes <= limits.limit_bytes,
-        "a flood left {} bytes of log, and may leave {}",
-        limits.kept_bytes,
-        limits.limit_bytes
-    );
-    Ok(limits)
+    rounds.iter().map(round).collect()
+}
+
+fn flood(measured: &Value) -> Result<Flood> {
+    let number = |name: &str| measured[name].as_u64().with_context(|| format!("find {name}"));
+    let (kept_bytes, limit_bytes) = (number("kept_bytes")?, number("limit_bytes")?);
+    ensure!(kept_bytes <= limit_bytes, "a flood left {kept_bytes} bytes of log, and may leave {limit_bytes}");
+    let quiet = rounds(measured, "quiet_us")?;
+    let beside = |name: &str| -> Result<(Duration, f64)> {
+        let flooded = rounds(measured, name)?;
+        let mut ratios: Vec<f64> = flooded.iter().zip(&quiet).map(|(flooded, quiet)| flooded.as_secs_f64() / quiet.as_secs_f64()).collect();
+        ratios.sort_by(f64::total_cmp);
+        Ok((median(&flooded, 50)?, *ratios.get(ratios.len() / 2).context("nothing was measured")?))
+    };
+    Ok(Flood {
+        piece_bytes: number("piece_bytes")?,
+        flood_bytes: number("flood_bytes")?,
+        kept_bytes,
+        limit_bytes,
+        quiet: median(&quiet, 50)?,
+        beside: [beside("same_cell_us")?, beside("other_cell_us")?],
+    })
 }
 
 impl Limits {
@@ -103,16 +131,24 @@ impl Limits {
         for (name, p50, worst) in &self.overruns {
             let _ = writeln!(text, "  {name}: {:.1} ms, {:.1} ms later", millis(*p50), millis(*worst));
         }
-        let _ = writeln!(
-            text,
-            "a flood of {} MiB left {} KiB of log, of {} KiB allowed; its neighbour's round trip {:.2} ms, quiet {:.2} ms: {}",
-            self.flood_bytes >> 20,
-            self.kept_bytes >> 10,
-            self.limit_bytes >> 10,
-            millis(self.flooded),
-            millis(self.quiet),
-            times(self.flooded, self.quiet)
-        );
+        for flood in &self.floods {
+            let [(same, same_ratio), (other, other_ratio)] = flood.beside;
+            let _ = writeln!(
+                text,
+                "a flood of {} MiB in writes of {} bytes left {} KiB of log, of {} KiB allowed",
+                flood.flood_bytes >> 20,
+                flood.piece_bytes,
+                flood.kept_bytes >> 10,
+                flood.limit_bytes >> 10
+            );
+            let _ = writeln!(
+                text,
+                "  a neighbour's round trip, quiet {:.2} ms; in its cell {:.2} ms: {same_ratio:.2} times; in another {:.2} ms: {other_ratio:.2} times",
+                millis(flood.quiet),
+                millis(same),
+                millis(other)
+            );
+        }
         text
     }
 
@@ -130,7 +166,20 @@ impl Limits {
                 "ratio_to_mount": ratio(*home, *mount),
             },
             "overruns": overruns.collect::<Vec<_>>(),
-            "flood": { "kept_bytes": self.kept_bytes, "limit_bytes": self.limit_bytes, "round_trip_ratio": ratio(self.flooded, self.quiet) },
+            "floods": self.floods.iter().map(Flood::json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl Flood {
+    fn json(&self) -> Value {
+        let [(_, same), (_, other)] = self.beside;
+        json!({
+            "write_bytes": self.piece_bytes,
+            "kept_bytes": self.kept_bytes,
+            "limit_bytes": self.limit_bytes,
+            "round_trip_ratio": same,
+            "round_trip_ratio_other_cell": other,
         })
     }
 }
@@ -156,7 +205,11 @@ mod tests {
                 "mount_ns": [103_000, 102_000, 90_000],
             },
             "overruns": { "budget_us": 300_000, "spinning_us": [9000, 12_000], "spinning_event_us": [5000], "sleeping_event_us": [4000] },
-            "flood": { "flood_bytes": 1 << 30, "quiet_us": [2000], "flooded_us": [3000], "kept_bytes": kept, "limit_bytes": 4 << 20 },
+            "flood": [{
+                "piece_bytes": 65536, "flood_bytes": 1 << 30, "kept_bytes": kept, "limit_bytes": 4 << 20,
+                // The machine is busy in the second round.
+                "quiet_us": [[2000, 2000, 9000], [20_000], [2000]], "same_cell_us": [[3000], [30_000], [3000]], "other_cell_us": [[2000], [20_000], [2000]],
+            }],
         })
     }
 
@@ -167,8 +220,8 @@ mod tests {
         assert!(text.contains("plain wasmtime 10.00 us, a home with its quota 10.40 us: 1.040 times"), "{text}");
         assert!(text.contains("a mount, which has none, 10.20 us: the quota itself costs 1.020 times"), "{text}");
         assert!(text.contains("spinning, of its CPU time: 9.0 ms, 12.0 ms later"), "{text}");
-        assert!(text.contains("quiet 2.00 ms: 1.500 times"), "{text}");
-        assert_eq!(limits.json()["flood"]["round_trip_ratio"], 1.5);
+        assert!(text.contains("quiet 2.00 ms; in its cell 3.00 ms: 1.50 times; in another 2.00 ms: 1.00 times"), "{text}");
+        assert_eq!(limits.json()["floods"][0]["round_trip_ratio"], 1.5);
     }
 
     #[test]

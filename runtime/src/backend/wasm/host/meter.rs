@@ -1,7 +1,7 @@
 //! CPU time: measured around every poll of a guest, and cut short by epochs.
 //!
 //! ```text
-//!  poll of guest ──┬─ ticker told: this engine is on the CPU ──→ every 10 ms: its epoch goes up
+//!  poll of guest ──┬─ ticker told: this engine is on the CPU ──→ every 2 ms, or as the warden says something: its epoch goes up
 //!                  ├─ guest code reaches its epoch deadline → budget spent? end it : yield to the others
 //!                  └─ the poll's CPU time is added to the guest's
 //! ```
@@ -13,6 +13,10 @@
 //! tick after it was last looked at, and its own callback, which asks its own guest's account. Since all run on one thread, only the guest
 //! on the CPU can reach a deadline. A tick that fell due while a neighbour ran makes a guest yield once more, right after it is entered; it is never
 //! charged for it, and the deadline after that is again a tick away. So a spinner takes its turns, and ends when its own budget is spent.
+//!
+//! What the warden says is for somebody: an event, or an answer that a neighbour waits for. It passes through several tasks before that
+//! neighbour's code runs, each of which would wait for a whole tick of a guest that computes, or that writes without end. Hence the ticker
+//! listens too, and a guest that yields lets so many turns pass.
 
 use std::{
     future::Future,
@@ -26,11 +30,21 @@ use std::{
     time::Duration,
 };
 
-use rustix::time::{ClockId, clock_gettime};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    time::{ClockId, clock_gettime},
+};
 use wasmtime::{Engine, UpdateDeadline};
 
+use super::outbox::Outbox;
+
 /// How often a guest that computes yields to its neighbours and to the host's own work.
-const TICK: Duration = Duration::from_millis(10);
+const TICK: Duration = Duration::from_millis(2);
+/// Turns of the event loop that a guest lets pass when it yields: from the socket to the one who listens, from there to the neighbour. A turn
+/// in which nobody has anything to do takes a microsecond or two.
+const TURNS: usize = 4;
+/// How long the ticker leaves a guest alone that it interrupted for the warden's words: until they are read, they are there to be read.
+const HEARD_PAUSE: Duration = Duration::from_micros(200);
 /// The ticker only counts and sleeps.
 const TICKER_STACK_BYTES: usize = 64 * 1024;
 
@@ -87,7 +101,14 @@ impl Meter {
     /// # Errors
     /// [`CpuSpent`], which ends the guest as a trap does.
     pub fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
-        if self.total() >= self.budget { Err(CpuSpent.into()) } else { Ok(UpdateDeadline::Yield(1)) }
+        if self.total() >= self.budget { Err(CpuSpent.into()) } else { Ok(UpdateDeadline::YieldCustom(1, Box::pin(give_way()))) }
+    }
+}
+
+/// Lets the others run until what the host has heard has reached them.
+async fn give_way() {
+    for _ in 0..TURNS {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -95,6 +116,7 @@ impl Meter {
 #[derive(Debug)]
 struct Shared {
     engines: Vec<Engine>,
+    outbox: Arc<Outbox>,
     /// 0: nobody is on the CPU; otherwise the index of the engine, plus 1.
     on_cpu: AtomicUsize,
     asleep: AtomicBool,
@@ -109,13 +131,13 @@ pub struct Ticker {
 }
 
 impl Ticker {
-    /// Starts the thread. The jail must hold by now: it binds the threads that are started after it.
+    /// Starts the thread; `outbox` has the socket that it looks at. The jail must hold by now: it binds the threads that are started after it.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(engines: Vec<Engine>) -> std::io::Result<Arc<Self>> {
-        let shared =
-            Arc::new(Shared { engines, on_cpu: AtomicUsize::new(0), asleep: AtomicBool::new(false), ended: AtomicBool::new(false) });
+    pub fn start(engines: Vec<Engine>, outbox: Arc<Outbox>) -> std::io::Result<Arc<Self>> {
+        let shared = Shared { engines, outbox, on_cpu: AtomicUsize::new(0), asleep: AtomicBool::new(false), ended: AtomicBool::new(false) };
+        let shared = Arc::new(shared);
         let theirs = Arc::clone(&shared);
         let handle = thread::Builder::new().name("ticker".into()).stack_size(TICKER_STACK_BYTES).spawn(move || tick(&theirs))?;
         Ok(Arc::new(Self { shared, thread: handle.thread().clone() }))
@@ -151,9 +173,25 @@ fn tick(shared: &Shared) {
             }
             shared.asleep.store(false, Ordering::SeqCst);
         }
-        thread::sleep(TICK);
+        let heard = waits_to_be_heard(&shared.outbox);
         if let Some(engine) = shared.on_cpu.load(Ordering::SeqCst).checked_sub(1).and_then(|index| shared.engines.get(index)) {
             engine.increment_epoch();
+        }
+        if heard {
+            thread::sleep(HEARD_PAUSE);
+        }
+    }
+}
+
+/// Waits for a tick, or until the warden has said something.
+fn waits_to_be_heard(outbox: &Outbox) -> bool {
+    let most = Timespec { tv_sec: 0, tv_nsec: i64::from(TICK.subsec_nanos()) };
+    match poll(&mut [PollFd::new(outbox.socket(), PollFlags::IN)], Some(&most)) {
+        Ok(ready) => ready > 0,
+        Err(_) => {
+            // Nothing to poll with just now: the tick alone has to do.
+            thread::sleep(TICK);
+            false
         }
     }
 }
@@ -196,6 +234,13 @@ impl<T> Future for Metered<'_, T> {
 mod tests {
     use super::*;
 
+    /// An outbox, and the warden's end of it.
+    fn outbox() -> (Arc<Outbox>, std::os::fd::OwnedFd) {
+        let (own, warden) = crate::backend::packets::pair().expect("a pair");
+        rustix::io::ioctl_fionbio(&own, true).expect("it does not block");
+        (Arc::new(Outbox::new(own, None).expect("an outbox")), warden)
+    }
+
     fn burn(time: Duration) {
         let until = thread_cpu() + u64::try_from(time.as_nanos()).expect("short");
         while thread_cpu() < until {
@@ -209,7 +254,7 @@ mod tests {
         for _ in 0..2 {
             meter.enter();
             burn(Duration::from_millis(10));
-            assert!(matches!(meter.tick(), Ok(UpdateDeadline::Yield(1))));
+            assert!(matches!(meter.tick(), Ok(UpdateDeadline::YieldCustom(1, _))));
             meter.leave();
             burn(Duration::from_millis(20));
         }
@@ -218,9 +263,10 @@ mod tests {
         assert!(meter.tick().is_err_and(|error| error.downcast_ref::<CpuSpent>().is_some()));
     }
 
-    #[test]
-    fn a_future_that_never_checks_an_epoch_is_ended_after_its_poll() {
-        let ticker = Ticker::start(Vec::new()).expect("ticker");
+    #[tokio::test]
+    async fn a_future_that_never_checks_an_epoch_is_ended_after_its_poll() {
+        let (outbox, _warden) = outbox();
+        let ticker = Ticker::start(Vec::new(), outbox).expect("ticker");
         let meter = Meter::new(Duration::from_millis(20));
         let hungry = std::future::poll_fn(|cx| {
             burn(Duration::from_millis(7));
@@ -233,12 +279,13 @@ mod tests {
         assert_eq!(polls, Some(3));
     }
 
-    #[test]
-    fn epochs_pass_only_while_a_guest_is_on_the_cpu() {
+    #[tokio::test]
+    async fn epochs_pass_only_while_a_guest_is_on_the_cpu() {
         use crate::backend::wasm::engine::{Purpose, config};
         let engine = Engine::new(&config(Purpose::Compile)).expect("engine");
         let module = wasmtime::Module::new(&engine, "(module (func (export \"f\") (loop (br 0))))").expect("module");
-        let ticker = Ticker::start(vec![engine.clone()]).expect("ticker");
+        let (outbox, _warden) = outbox();
+        let ticker = Ticker::start(vec![engine.clone()], outbox).expect("ticker");
         thread::sleep(3 * TICK);
         assert!(ticker.shared.asleep.load(Ordering::SeqCst), "nobody is on the CPU");
         let mut store = wasmtime::Store::new(&engine, ());
@@ -249,5 +296,34 @@ mod tests {
         let trap = run.call(&mut store, ()).expect_err("interrupted").downcast::<wasmtime::Trap>();
         ticker.leave();
         assert_eq!(trap.ok(), Some(wasmtime::Trap::Interrupt));
+    }
+    /// One guest computes, with no ticks but those of the warden's words; another task waits for such a word.
+    #[tokio::test]
+    async fn what_the_warden_says_reaches_its_task_before_the_next_turn_of_a_guest_that_computes() {
+        let (outbox, warden) = outbox();
+        let heard = Arc::new(AtomicUsize::new(0));
+        let (tell, mut told) = tokio::sync::mpsc::channel(1);
+        let listening = tokio::spawn({
+            let outbox = Arc::clone(&outbox);
+            async move {
+                outbox.socket().readable().await.expect("readable");
+                tell.send(()).await.expect("somebody listens");
+            }
+        });
+        let neighbour = tokio::spawn({
+            let heard = Arc::clone(&heard);
+            async move {
+                told.recv().await.expect("a word");
+                heard.store(1, Ordering::Relaxed);
+            }
+        });
+        tokio::task::yield_now().await;
+        assert!(!waits_to_be_heard(&outbox), "nothing was said");
+        rustix::net::send(&warden, b"x", rustix::net::SendFlags::empty()).expect("sent");
+        assert!(waits_to_be_heard(&outbox));
+        give_way().await;
+        assert_eq!(heard.load(Ordering::Relaxed), 1, "both the listener and the neighbour ran meanwhile");
+        listening.await.expect("no panic");
+        neighbour.await.expect("no panic");
     }
 }

@@ -16,12 +16,15 @@ mod ends;
 mod guest;
 #[cfg(test)]
 mod imports_tests;
+mod lane;
 mod limiter;
 mod listing;
 mod load;
 mod meter;
 mod openings;
 mod outbox;
+#[cfg(test)]
+mod outbox_tests;
 mod p1;
 mod places;
 mod quota;
@@ -224,7 +227,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 async fn live(guests: Vec<Loaded>, engines: Vec<Engine>, outbox: Arc<Outbox>) -> Result<(), HostError> {
     // The warden knows what holds before anything runs.
     flush(&outbox).await;
-    let ticker = Ticker::start(engines).map_err(HostError::Loop)?;
+    let ticker = Ticker::start(engines, Arc::clone(&outbox)).map_err(HostError::Loop)?;
     let ears: BTreeMap<_, _> = guests.iter().map(|guest| (guest.recipe.launch.agent.clone(), Ear::of(guest))).collect();
     let sending = tokio::spawn({
         let outbox = Arc::clone(&outbox);

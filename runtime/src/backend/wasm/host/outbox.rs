@@ -1,51 +1,45 @@
 //! What goes to the warden: a lane for each guest, drained in turns, so that a flood from one drowns only itself.
 //!
 //! ```text
-//!  guest a ─ output ─→ lane a (bounded) ─┐
-//!          ─ words about a ──────────────┤   in turns, one packet each
-//!  guest b ─ output ─→ lane b (bounded) ─┴──→ socket (never blocks) ──→ warden
+//!  guest a ─ output ─→ lane a (rate, bounded) ─┐
+//!          ─ words about a ────────────────────┤   in turns, one packet each
+//!  guest b ─ output ─→ lane b (rate, bounded) ─┴──→ socket (never blocks) ──→ warden
 //! ```
 //!
-//! Output that finds its lane full waits a moment for room, and is then dropped and counted; words about a guest (ready, ended, …) are few,
-//! always find a place, and stay behind the output that came before them. Where nothing waits, a packet goes straight to the socket.
+//! Output past its guest's rate is dropped here, and counted ([`Lane`]). Output that finds its lane full waits a moment for room, and is then
+//! dropped as well. Words about a guest (ready, a call, ended, …) are few, always find a place, and stay behind the output that came before
+//! them, but never behind that of a neighbour while the socket has room.
 
 use std::{
-    collections::VecDeque,
     os::fd::OwnedFd,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustix::{io::Errno, net::SendFlags};
 use tokio::{io::Interest, net::UnixStream, sync::Notify};
 
+use super::lane::{LANE_MOST_BYTES, Lane};
 use crate::{
-    backend::protocol::{self, FromChild, OUTPUT_MOST_BYTES, Stream},
+    backend::protocol::{self, FromChild, OUTPUT_MOST_BYTES, Outcome, Stream},
     cell::AgentName,
 };
 
-/// Output of one guest that may wait. With the socket's own buffer, it takes a burst of some hundred lines.
-const LANE_MOST_BYTES: usize = 128 * 1024;
 /// How long output waits for room before it is dropped: long enough for a warden that is only busy, short enough for the guest.
 const ROOM_WAIT: Duration = Duration::from_millis(50);
-
-/// The packets of one guest.
-#[derive(Debug)]
-struct Lane {
-    agent: AgentName,
-    packets: VecDeque<Vec<u8>>,
-    bytes: usize,
-    dropped: u64,
-}
+/// How long output waits for more that can be joined to it.
+const JOIN_WAIT: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 struct Lanes {
     lanes: Vec<Lane>,
     /// The lane whose turn it is.
     turn: usize,
+    /// Whether any lane has something that waits.
+    waits: bool,
 }
 
 /// The way to the warden.
@@ -55,12 +49,15 @@ pub struct Outbox {
     lanes: Mutex<Lanes>,
     /// Woken when something waits.
     waiting: Notify,
+    /// Woken when what waits is not to wait for more.
+    urgent: Notify,
     /// Woken when something was sent.
     room: Notify,
     gone: AtomicBool,
 }
 
 /// What became of a packet that was offered to the socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sent {
     Yes,
     Full,
@@ -73,12 +70,13 @@ impl Outbox {
     /// # Errors
     /// When the socket cannot be watched.
     pub fn new(socket: OwnedFd, agents: impl IntoIterator<Item = AgentName>) -> std::io::Result<Self> {
-        let lane = |agent| Lane { agent, packets: VecDeque::new(), bytes: 0, dropped: 0 };
+        let lanes = (0..).zip(agents).map(|(index, agent)| Lane::new(index, agent)).collect();
         Ok(Self {
             // A sequence of packets rather than a stream: only ever used through `send` and `recv`, which keep them apart.
             socket: UnixStream::from_std(socket.into())?,
-            lanes: Mutex::new(Lanes { lanes: agents.into_iter().map(lane).collect(), turn: 0 }),
+            lanes: Mutex::new(Lanes { lanes, turn: 0, waits: false }),
             waiting: Notify::new(),
+            urgent: Notify::new(),
             room: Notify::new(),
             gone: AtomicBool::new(false),
         })
@@ -109,48 +107,84 @@ impl Outbox {
         }
     }
 
-    /// Says something about a guest.
+    /// Says something about a guest: at once, behind what waits of the same guest.
     pub fn say(&self, guest: u16, word: &FromChild) {
         let mut lanes = self.lanes();
-        let Some(agent) = lanes.of(guest).map(|lane| lane.agent.clone()) else { return };
+        let Some(lane) = lanes.of(guest) else { return };
         let packet = protocol::control(word).or_else(|error| {
             // Every word is bounded where it is made, but the report of very many mounts.
-            protocol::control(&FromChild::Refused { agent, message: error.to_string() })
+            protocol::control(&FromChild::Refused { agent: lane.agent.clone(), message: error.to_string() })
         });
-        if let Ok(packet) = packet {
-            self.send(&mut lanes, guest, packet);
+        let Ok(packet) = packet else { return };
+        if is_end(word) {
+            lane.tell_all(Instant::now());
         }
-    }
-
-    /// Sends output of a guest, or drops it where its lane is full.
-    pub fn output(&self, guest: u16, stream: Stream, bytes: &[u8]) {
-        let mut lanes = self.lanes();
-        for piece in bytes.chunks(OUTPUT_MOST_BYTES) {
-            match lanes.of(guest) {
-                None => return,
-                Some(lane) if lane.bytes + piece.len() > LANE_MOST_BYTES => lane.dropped += piece.len() as u64,
-                Some(_) => self.send(&mut lanes, guest, protocol::output(guest, stream, piece)),
+        lane.push(packet);
+        while let Some(packet) = lane.front() {
+            if self.offer(packet) == Sent::Full {
+                lanes.waits = true;
+                self.urgent.notify_one();
+                self.waiting.notify_one();
+                return;
             }
+            lane.pop();
         }
     }
 
-    /// Sends a packet at once where nothing waits; else it waits its turn, in its lane.
-    fn send(&self, lanes: &mut Lanes, guest: u16, packet: Vec<u8>) {
-        if lanes.lanes.iter().all(|lane| lane.packets.is_empty() && lane.dropped == 0) && !matches!(self.offer(&packet), Sent::Full) {
-            return;
+    /// Sends output of a guest: what is within its rate, and finds room.
+    pub fn output(&self, guest: u16, stream: Stream, output: &[u8]) {
+        let now = Instant::now();
+        let mut lanes = self.lanes();
+        let others_wait = lanes.waits;
+        let Some(lane) = lanes.of(guest) else { return };
+        let mut waits = false;
+        for piece in lane.admit(stream, output, now).chunks(OUTPUT_MOST_BYTES) {
+            lane.tell_if_due(now);
+            if !lane.has_room(piece.len()) {
+                lane.lose(stream, piece, piece.len(), now);
+            } else if others_wait || !lane.goes_straight(now) || self.offer(&protocol::output(guest, stream, piece)) == Sent::Full {
+                lane.join(stream, piece, now);
+            }
+            waits |= !lane.is_empty();
         }
-        if let Some(lane) = lanes.of(guest) {
-            lane.count_dropped();
-            lane.push(packet);
+        // What was dropped is told by who sends what waits, in time.
+        let wakes = (waits && !others_wait) || lane.tells_in(now).is_some_and(|wait| wait.is_zero());
+        lanes.waits |= waits;
+        if wakes {
             self.waiting.notify_one();
         }
     }
 
-    /// Waits until a guest's lane has room, or as long as output is worth waiting for.
+    /// Drops a line of a guest's that is past its rate before it is made: so many bytes in all, with this text. `false`: it may pass.
+    pub fn drops_line(&self, guest: u16, stream: Stream, text: &[u8], whole: usize) -> bool {
+        let now = Instant::now();
+        let mut lanes = self.lanes();
+        let Some(lane) = lanes.of(guest) else { return true };
+        let dropped = lane.drops_line(stream, text, whole, now);
+        if dropped && lane.tells_in(now).is_some_and(|wait| wait.is_zero()) {
+            self.waiting.notify_one();
+        }
+        dropped
+    }
+
+    /// Whether a guest must wait before it writes again: it writes far too often, or too much.
+    pub fn is_paused(&self, guest: u16) -> bool {
+        self.lanes().of(guest).is_some_and(|lane| lane.pause().is_some())
+    }
+
+    /// Waits until a guest may write and its lane has room, or as long as output is worth waiting for.
     pub async fn room(&self, guest: u16) {
-        let full = || self.lanes().lanes.get(usize::from(guest)).is_some_and(|lane| lane.bytes > LANE_MOST_BYTES / 2);
-        // The timer is made only where it is needed: most writes find room.
-        if full() {
+        let full = || self.lanes().of(guest).is_some_and(|lane| !lane.has_room(LANE_MOST_BYTES / 2));
+        let (pause, is_full) = match self.lanes().of(guest) {
+            Some(lane) => (lane.pause(), !lane.has_room(LANE_MOST_BYTES / 2)),
+            None => return,
+        };
+        // Timers are made only where they are needed: most writes find room.
+        if let Some(pause) = pause {
+            tokio::time::sleep(pause).await;
+        }
+        if is_full {
+            self.urgent.notify_one();
             let wait = async {
                 while full() {
                     self.room.notified().await;
@@ -161,47 +195,34 @@ impl Outbox {
         }
     }
 
-    /// Takes the next packet: one of each lane, in turns.
-    fn next(&self) -> Option<(usize, Vec<u8>)> {
+    /// Sends the next packet that waits, of each lane in turns; `None` where none does. Goes through the event loop, which learns that the
+    /// socket is full, and then waits until it is not.
+    fn send_next(&self) -> Option<Sent> {
         let mut lanes = self.lanes();
-        let count = lanes.lanes.len();
-        for step in 0..count {
-            let index = (lanes.turn + step) % count;
-            let Some(lane) = lanes.lanes.get_mut(index) else { continue };
-            if lane.packets.is_empty() {
-                lane.count_dropped();
-            }
-            if let Some(packet) = lane.packets.pop_front() {
-                lane.bytes -= packet.len();
-                lanes.turn = (index + 1) % count;
-                return Some((index, packet));
-            }
+        let (count, turn) = (lanes.lanes.len(), lanes.turn);
+        let next = (0..count).map(|step| (turn + step) % count).find(|index| lanes.lanes.get(*index).is_some_and(|lane| !lane.is_empty()));
+        lanes.waits = next.is_some();
+        let lane = lanes.lanes.get_mut(next?)?;
+        let packet = lane.front()?;
+        let offered = self.socket.try_io(Interest::WRITABLE, || match self.offer(packet) {
+            Sent::Full => Err(std::io::ErrorKind::WouldBlock.into()),
+            done @ (Sent::Yes | Sent::Gone) => Ok(done),
+        });
+        let sent = offered.unwrap_or(Sent::Full);
+        if sent == Sent::Yes {
+            lane.pop();
+            lanes.turn = (next? + 1) % count;
         }
-        None
-    }
-
-    fn put_back(&self, index: usize, packet: Vec<u8>) {
-        let mut lanes = self.lanes();
-        lanes.turn = index;
-        if let Some(lane) = lanes.lanes.get_mut(index) {
-            lane.bytes += packet.len();
-            lane.packets.push_front(packet);
-        }
+        Some(sent)
     }
 
     /// Sends until nothing waits. Returns early when the warden has hung up.
     pub async fn flush(&self) {
-        while let Some((index, packet)) = self.next() {
-            // Through the event loop, which learns that the socket is full, and then waits until it is not.
-            let offered = self.socket.try_io(Interest::WRITABLE, || match self.offer(&packet) {
-                Sent::Full => Err(std::io::ErrorKind::WouldBlock.into()),
-                done @ (Sent::Yes | Sent::Gone) => Ok(done),
-            });
-            match offered.unwrap_or(Sent::Full) {
+        while let Some(sent) = self.send_next() {
+            match sent {
                 Sent::Yes => self.room.notify_waiters(),
                 Sent::Gone => return,
                 Sent::Full => {
-                    self.put_back(index, packet);
                     // An error of the event loop ends as a hang-up does: nobody can be told.
                     if self.socket.writable().await.is_err() {
                         self.gone.store(true, Ordering::Relaxed);
@@ -212,113 +233,46 @@ impl Outbox {
         }
     }
 
-    /// Sends whatever waits, until the warden hangs up.
+    /// Tells what was dropped, where that is due. Returns how long it is until the next is.
+    fn tell_dropped(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let mut lanes = self.lanes();
+        lanes.lanes.iter_mut().for_each(|lane| lane.tell_if_due(now));
+        lanes.lanes.iter().filter_map(|lane| lane.tells_in(now)).min()
+    }
+
+    /// Sends whatever waits, until the warden hangs up; output waits a moment for more.
     pub async fn drain(&self) {
         while !self.is_gone() {
-            self.waiting.notified().await;
+            let next = self.tell_dropped();
             self.flush().await;
+            match next {
+                // Nobody writes any more, perhaps; what was dropped is told all the same.
+                Some(next) => drop(tokio::time::timeout(next, self.waiting.notified()).await),
+                None => self.waiting.notified().await,
+            }
+            // Either something must not wait, or nothing came that is not to be joined.
+            let _ = tokio::time::timeout(JOIN_WAIT, self.urgent.notified()).await;
         }
+    }
+}
+
+/// Whether it says that something ended, of which a guest's last words may tell why.
+const fn is_end(word: &FromChild) -> bool {
+    match word {
+        FromChild::Ended { .. } | FromChild::Refused { .. } | FromChild::EventOver { outcome: Outcome::Lost { .. }, .. } => true,
+        FromChild::Report { .. }
+        | FromChild::Ready { .. }
+        | FromChild::Call { .. }
+        | FromChild::EventOver { .. }
+        | FromChild::Idle { .. }
+        | FromChild::Limit { .. }
+        | FromChild::Dropped { .. } => false,
     }
 }
 
 impl Lanes {
     fn of(&mut self, guest: u16) -> Option<&mut Lane> {
         self.lanes.get_mut(usize::from(guest))
-    }
-}
-
-impl Lane {
-    fn push(&mut self, packet: Vec<u8>) {
-        self.bytes += packet.len();
-        self.packets.push_back(packet);
-    }
-
-    /// Puts what was dropped on record, before anything else is said.
-    fn count_dropped(&mut self) {
-        let bytes = std::mem::take(&mut self.dropped);
-        if bytes > 0
-            && let Ok(packet) = protocol::control(&FromChild::Dropped { agent: self.agent.clone(), bytes })
-        {
-            self.push(packet);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::backend::protocol::Packet;
-    use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair};
-
-    fn pair() -> (OwnedFd, OwnedFd) {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).expect("a pair")
-    }
-
-    fn read(socket: &OwnedFd) -> Option<Vec<u8>> {
-        let mut packet = vec![0; protocol::PACKET_MOST_BYTES];
-        let (count, _) = rustix::net::recv(socket, &mut packet[..], RecvFlags::DONTWAIT).ok()?;
-        packet.truncate(count);
-        Some(packet)
-    }
-
-    fn names() -> [AgentName; 2] {
-        ["a", "b"].map(|name| name.parse().expect("a name"))
-    }
-
-    #[tokio::test]
-    async fn a_flood_is_dropped_and_counted_and_drowns_only_itself() {
-        let (ours, theirs) = pair();
-        let outbox = Outbox::new(ours, names()).expect("an outbox");
-        let flood = vec![b'x'; 32 * 1024];
-        for _ in 0..100 {
-            outbox.output(0, Stream::Stdout, &flood);
-        }
-        outbox.output(1, Stream::Stderr, b"quiet");
-        outbox.say(0, &FromChild::Ready { agent: "a".parse().expect("a name") });
-        let (mut flooded, mut dropped, mut quiet, mut ready) = (0, 0, None, false);
-        let mut packets = 0;
-        loop {
-            let Some(packet) = read(&theirs) else {
-                tokio::select! { biased; () = outbox.flush() => {}, () = tokio::task::yield_now() => {} }
-                match read(&theirs) {
-                    Some(packet) => take(&packet, &mut flooded, &mut dropped, &mut quiet, &mut ready, packets),
-                    None => break,
-                }
-                packets += 1;
-                continue;
-            };
-            take(&packet, &mut flooded, &mut dropped, &mut quiet, &mut ready, packets);
-            packets += 1;
-        }
-        assert_eq!(flooded + dropped, 100 * flood.len() as u64, "every byte arrives or is counted");
-        assert!(dropped > 0);
-        assert!(ready, "words are never dropped");
-        assert!(quiet.is_some_and(|at| at < packets - 2), "the neighbour does not wait for the flood to end: {quiet:?} of {packets}");
-    }
-
-    fn take(packet: &[u8], flooded: &mut u64, dropped: &mut u64, quiet: &mut Option<usize>, ready: &mut bool, at: usize) {
-        match protocol::from_child(packet).expect("a packet") {
-            Packet::Output { guest: 0, bytes, .. } => {
-                assert!(!*ready, "words stay behind the output before them");
-                *flooded += bytes.len() as u64;
-            }
-            Packet::Output { guest, stream, bytes } => {
-                assert_eq!((guest, stream, bytes), (1, Stream::Stderr, &b"quiet"[..]));
-                *quiet = Some(at);
-            }
-            Packet::Control(FromChild::Dropped { bytes, .. }) => *dropped += bytes,
-            Packet::Control(FromChild::Ready { .. }) => *ready = true,
-            Packet::Control(other) => panic!("{other:?}"),
-        }
-    }
-
-    #[tokio::test]
-    async fn a_warden_that_hung_up_is_noticed() {
-        let (ours, theirs) = pair();
-        let outbox = Outbox::new(ours, names()).expect("an outbox");
-        drop(theirs);
-        outbox.output(0, Stream::Stdout, b"x");
-        assert!(outbox.is_gone());
     }
 }

@@ -102,7 +102,7 @@ impl OutputStream for CapturedOut {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(WRITE_MOST_BYTES)
+        Ok(if self.outbox.is_paused(self.guest) { 0 } else { WRITE_MOST_BYTES })
     }
 }
 

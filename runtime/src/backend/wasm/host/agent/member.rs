@@ -60,8 +60,14 @@ impl Member {
         self.facts.as_ref().ok_or_else(|| Refusal::new(Reason::Failed, "me: the cell did not say"))
     }
 
-    /// Writes a line to the log. Waits a moment where too much waits already; is then dropped, and counted.
+    /// Writes a line to the log. Past the guest's rate it is dropped, and counted; where too much waits already, it waits a moment first.
     pub async fn log(&self, level: &str, text: &str) {
+        // With a colon, a space and the end of the line; escapes can only make it longer.
+        let whole = level.len() + 3 + text.len().min(LINE_MOST_BYTES);
+        if self.stderr.is_none() && self.outbox.drops_line(self.index, Stream::Stderr, text.as_bytes(), whole) {
+            self.outbox.room(self.index).await;
+            return;
+        }
         let end = (0..=text.len().min(LINE_MOST_BYTES)).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
         let mut line = format!("{level}: ");
         push_printable(&mut line, &text.as_bytes()[..end]);

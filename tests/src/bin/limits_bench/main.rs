@@ -1,7 +1,9 @@
 //! What limits cost, and how exactly they hold, for `cargo xtask bench`: prints one JSON object of raw figures.
 //!
-//! Usage: `limits_bench LAZARUS KEEPER.WASM FAULTY.WASM DIRECTORY ROUNDS`. The program under test is `LAZARUS`; everything is made below
-//! `DIRECTORY`.
+//! Usage: `limits_bench LAZARUS KEEPER.WASM FAULTY.WASM DIRECTORY ROUNDS [flood]`. The program under test is `LAZARUS`; everything is made
+//! below `DIRECTORY`. With `flood`, nothing else is measured.
+
+mod flood;
 
 use std::{
     error::Error,
@@ -15,8 +17,6 @@ use std::{
 use lazarus::{
     audit::Action,
     cell::CellId,
-    mail::Text,
-    operator::{Fate, Operator, Outgoing, Recipient},
     registry::{AuditFilter, Registry},
 };
 use serde_json::{Value, json};
@@ -32,18 +32,18 @@ const WRITES: u32 = 20;
 const BATCHES: u32 = 300;
 /// The budgets that are overrun.
 const BUDGET: Duration = Duration::from_millis(300);
-/// Round trips of a neighbour, quiet and flooded.
-const ROUND_TRIPS: u32 = 200;
-/// What the flood writes.
-const FLOOD_BYTES: u64 = 1 << 30;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [lazarus, keeper, faulty, directory, rounds] = arguments.as_slice() else {
-        return Err("usage: limits_bench LAZARUS KEEPER.WASM FAULTY.WASM DIRECTORY ROUNDS".into());
+    let [lazarus, keeper, faulty, directory, rounds, only @ ..] = arguments.as_slice() else {
+        return Err("usage: limits_bench LAZARUS KEEPER.WASM FAULTY.WASM DIRECTORY ROUNDS [flood]".into());
     };
     let bench = Bench { lazarus: lazarus.into(), directory: directory.into() };
     let rounds: u32 = rounds.parse()?;
+    if only.first().is_some_and(|only| only == "flood") {
+        println!("{}", bench.flood(Path::new(keeper))?);
+        return Ok(());
+    }
     let figures = json!({
         "writes": bench.writes(rounds)?,
         "overruns": bench.overruns(Path::new(faulty), rounds)?,
@@ -124,18 +124,6 @@ fn says_when(then: &str) -> String {
 /// Sleeps for an hour, in one host call.
 const SLEEP: &str = "(i32.store (i32.const 16) (i32.const 1)) (i64.store (i32.const 24) (i64.const 3600000000000))
     (drop (call $poll (i32.const 0) (i32.const 128) (i32.const 1) (i32.const 256)))";
-
-/// Writes 64 KiB at a time to stdout, so often, then sleeps.
-fn flooder() -> String {
-    let times = FLOOD_BYTES / 65536;
-    let flood = format!(
-        "(block (i32.store (i32.const 512) (i32.const 65536)) (i32.store (i32.const 516) (i32.const 65536))
-      (loop $more (drop (call $write (i32.const 1) (i32.const 512) (i32.const 1) (i32.const 520)))
-        (i32.store (i32.const 600) (i32.add (i32.load (i32.const 600)) (i32.const 1)))
-        (br_if $more (i32.lt_u (i32.load (i32.const 600)) (i32.const {times})))))"
-    );
-    says_when(&format!("{flood} {SLEEP}"))
-}
 
 impl Bench {
     fn root(&self) -> PathBuf {
@@ -223,54 +211,6 @@ impl Bench {
             self.call(&["destroy", &cell.to_string(), "--force"])?;
         }
         Ok(over)
-    }
-
-    /// A neighbour's round trips, beside a guest that is quiet, and beside one that floods its log.
-    fn flood(&self, keeper: &Path) -> Result<Value> {
-        let (flooder, sleeper) = (self.file("flooder.wat", &flooder())?, self.file("sleeper.wat", &says_when(SLEEP))?);
-        for (name, component) in [("keeper", keeper.to_str().ok_or("a path is not text")?), ("flooder", &flooder), ("sleeper", &sleeper)] {
-            let place = self.directory.join(format!("define-{name}"));
-            fs::create_dir_all(&place)?;
-            let copied = format!("{name}.wasm");
-            fs::copy(component, place.join(&copied))?;
-            let definition = place.join("agent.toml");
-            fs::write(&definition, format!("[agent]\nname = \"{name}\"\ncomponent = \"{copied}\"\n"))?;
-            self.call(&["agent", "add", definition.to_str().ok_or("a path is not text")?])?;
-        }
-        let (quiet, _) = self.beside("sleeper")?;
-        let (flooded, kept) = self.beside("flooder")?;
-        Ok(json!({ "flood_bytes": FLOOD_BYTES, "quiet_us": quiet, "flooded_us": flooded, "kept_bytes": kept, "limit_bytes": 4 << 20 }))
-    }
-
-    /// Round trips of the keeper in a team with another agent; and what is kept of the other's log, once it has written all.
-    fn beside(&self, other: &str) -> Result<(Vec<u64>, u64)> {
-        let cell = cell_of(&self.call(&["team", &format!("{other}+keeper"), "bench"])?)?;
-        let mut operator = Operator::open(&self.root(), None, std::env::var("USER").ok().as_deref())?;
-        let outgoing =
-            Outgoing { to: Some(Recipient::Member("agent:keeper".parse()?)), reply_to: None, text: Text::new("hello".to_owned())? };
-        let mut took = Vec::new();
-        for _ in 0..ROUND_TRIPS {
-            let start = Instant::now();
-            let (_, fate) = operator.send_and_wait(&cell.to_string(), &outgoing, PATIENCE)?;
-            took.push(micros(start.elapsed()));
-            match fate {
-                Fate::Handled { reply: Some(reply) } => operator.received(&cell, &reply)?,
-                fate => return Err(format!("not answered: {fate:?}").into()),
-            }
-        }
-        let logs = self.root().join("cells").join(cell.to_string()).join("logs");
-        let size = |name: String| fs::metadata(logs.join(name)).map_or(0, |found| found.len());
-        let kept = || size(format!("{other}.log")) + size(format!("{other}.log.1"));
-        // It is over when nothing changes any more.
-        let mut before = None;
-        wait_for("the flood is over", || {
-            thread::sleep(Duration::from_secs(2));
-            let now = (kept(), fs::metadata(logs.join(format!("{other}.log"))).and_then(|found| found.modified()).ok());
-            Ok((before.replace(now) == Some(now)).then_some(()))
-        })?;
-        let kept = kept();
-        self.call(&["destroy", &cell.to_string(), "--force"])?;
-        Ok((took, kept))
     }
 }
 
