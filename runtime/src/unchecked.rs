@@ -43,13 +43,18 @@ pub fn inherited_fd(number: RawFd) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
+/// A proof that this process has no descriptor that it was started with but the standard streams and those that it took: what it opens itself
+/// is never one, so that it holds for as long as the process lives.
+#[derive(Debug)]
+pub struct NothingInherited(());
+
 /// Closes every descriptor that this process was started with and has not taken through [`inherited_fd`].
 ///
-/// The three standard streams stay. Returns how many were closed.
+/// The three standard streams stay.
 ///
 /// # Errors
 /// When the open descriptors cannot be listed (`/proc` is not there) or one cannot be closed.
-pub fn close_inherited() -> io::Result<usize> {
+pub fn close_inherited() -> io::Result<NothingInherited> {
     let _guard = INHERITED.lock().unwrap_or_else(PoisonError::into_inner);
     let mut foreign = Vec::new();
     for entry in fs::read_dir("/proc/self/fd")? {
@@ -66,7 +71,7 @@ pub fn close_inherited() -> io::Result<usize> {
             return Err(Error::last_os_error());
         }
     }
-    Ok(foreign.len())
+    Ok(NothingInherited(()))
 }
 
 /// Moves the calling thread into new namespaces.

@@ -141,8 +141,11 @@ fn every_attack_is_held_for_an_ordinary_user() {
     }
     let home = tempfile::Builder::new().prefix("lzu-").tempdir().expect("a home");
     let program = home.path().join("lazarus");
-    std::fs::copy(binary(), &program).expect("copied");
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("set");
+    for name in ["lazarus", "lazarus-jail"] {
+        let copy = home.path().join(name);
+        std::fs::copy(binary().with_file_name(name), &copy).expect("copied: `cargo build` makes both");
+        std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).expect("set");
+    }
     chown(home.path(), Some(OTHER), Some(OTHER)).expect("theirs");
     let other = OTHER.to_string();
     let mut command = Command::new("setpriv");

@@ -41,7 +41,7 @@ impl Lazarus {
     /// It does not compile.
     pub fn build(workspace: &Workspace, release: bool, root: &Path) -> Result<Self> {
         let mut cargo = run::cargo(&workspace.root);
-        cargo.args(["build", "--quiet", "--locked", "--package", "lazarus", "--bin", "lazarus"]);
+        cargo.args(["build", "--quiet", "--locked", "--package", "lazarus", "--bins"]);
         if release {
             cargo.arg("--release");
         }

@@ -31,7 +31,7 @@ pub fn main(workspace: &Workspace, options: &Options) -> Result<()> {
     };
     let cargo = || with_guests(run::cargo(&workspace.root));
 
-    run::step(cargo().args(["build", "--locked", "--package", "lazarus", "--bin", "lazarus"]))?;
+    run::step(cargo().args(["build", "--locked", "--package", "lazarus", "--bins"]))?;
     // What the tests of the supply chain read without a network: every manifest of every workspace.
     for directory in [".", "examples", "fuzz"] {
         run::step(run::cargo(&workspace.root.join(directory)).args(["fetch", "--locked", "--quiet"]))?;

@@ -7,6 +7,7 @@ pub mod allowance;
 pub mod handoff;
 pub mod nursery;
 pub mod packets;
+pub mod parcel;
 pub mod process;
 pub mod protocol;
 pub mod reach;
@@ -22,6 +23,9 @@ use crate::{
     cell::{AgentName, Role},
     policy::{Access, Asked, Policy},
 };
+
+/// Everything that Lazarus makes is the operator's alone, whatever the umask that it inherits; and what agents make, theirs.
+pub const UMASK: u32 = 0o077;
 
 /// What an agent runs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,6 +4,7 @@ use std::{
     io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     process::{Child, ExitStatus},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -15,7 +16,10 @@ use rustix::{
 use super::nursery::Nursery;
 use crate::{
     cell::{AgentName, ProcessRef},
-    jail::liveness::{self, PidFd},
+    jail::{
+        cgroup::Cgroup,
+        liveness::{self, PidFd},
+    },
 };
 
 /// How long dropping a child waits for its end. A killed process ends at once, unless the kernel itself is stuck in a call of it.
@@ -57,8 +61,10 @@ pub struct Spawned {
     pub stderr: Option<OwnedFd>,
     /// Where connections of a process agent to its cell arrive: packets of one descriptor each.
     pub hatch: Option<OwnedFd>,
-    // Last: fields are dropped in order, and the child must be waited for before its nursery is closed.
+    // After the child: fields are dropped in order, and it must be waited for before its nursery is closed.
     _nursery: Nursery,
+    /// The control groups of a process agent, where it has any: removed last, while the nursery's thread ends.
+    pub cgroup: Option<Arc<Cgroup>>,
 }
 
 impl Spawned {
@@ -84,7 +90,7 @@ impl Spawned {
         };
         let stdout = child.stdout.take().map(OwnedFd::from);
         let stderr = child.stderr.take().map(OwnedFd::from);
-        Ok(Self { child, pidfd, containment, process, agents, socket, stdout, stderr, hatch: None, _nursery: nursery })
+        Ok(Self { child, pidfd, containment, process, agents, socket, stdout, stderr, hatch: None, _nursery: nursery, cgroup: None })
     }
 
     /// The handle to poll: it becomes readable when the child has ended.

@@ -13,7 +13,6 @@ mod table;
 use std::{
     ffi::OsString,
     io::Write,
-    os::fd::RawFd,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -28,15 +27,16 @@ use self::{
     say::Say,
 };
 use crate::{
-    backend::{process, wasm},
+    backend::{
+        UMASK,
+        handoff::{followed, handed_over},
+        process, wasm,
+    },
     drill,
     home::ambient,
     operator::Operator,
     warden,
 };
-
-/// Everything that this program makes is the operator's alone, whatever the umask that it inherits.
-const UMASK: u32 = 0o077;
 
 /// Runs the program that `main` is; returns its exit code.
 pub fn main() -> ExitCode {
@@ -46,7 +46,7 @@ pub fn main() -> ExitCode {
     match args.get(1).and_then(|arg| arg.to_str()) {
         Some(warden::SUBCOMMAND) => warden::main_warden(),
         Some(warden::REHEARSE_COMMAND) => warden::main_rehearse(),
-        Some(process::SUBCOMMAND) => handed_over(&args, process::main_jail),
+        Some(process::SUBCOMMAND) => followed(&args, process::main_jail),
         Some(wasm::HOST_COMMAND) => handed_over(&args, wasm::main_host),
         Some(wasm::COMPILE_COMMAND) => wasm::main_compile(),
         Some(drill::SUBCOMMAND) => {
@@ -58,21 +58,6 @@ pub fn main() -> ExitCode {
             handed_over(&args, |handoff, socket| drill::main_fallen_attack(handoff, socket, &words))
         }
         _ => operator_main(args),
-    }
-}
-
-/// Starts a jailed child with the two descriptors that it was given: `--handoff N --socket M`.
-fn handed_over(args: &[OsString], main: impl FnOnce(RawFd, RawFd) -> ExitCode) -> ExitCode {
-    let number = |at: usize, name: &str| -> Option<RawFd> {
-        let named = args.get(at).is_some_and(|arg| arg == name);
-        if named { args.get(at + 1)?.to_str()?.parse().ok() } else { None }
-    };
-    match (number(2, "--handoff"), number(4, "--socket")) {
-        (Some(handoff), Some(socket)) => main(handoff, socket),
-        _ => {
-            eprintln!("error: this subcommand is started by Lazarus itself");
-            ExitCode::from(failure::USAGE)
-        }
     }
 }
 

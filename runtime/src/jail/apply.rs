@@ -28,18 +28,25 @@ impl Jail {
         self.leave_session()?;
         capabilities::forbid_new(&mut report)?;
         let mut files = self.files;
-        let mut own_namespaces = false;
+        let mut left = None;
         if let Some(root) = self.root {
-            own_namespaces = true;
-            files.extend(root.enter(&mut report)?);
+            let (made, door) = root.enter(&mut report)?;
+            files.extend(made);
+            left = Some(door);
         }
+        let own_namespaces = left.is_some();
         capabilities::drop_all(&mut report)?;
         rlimits::apply(&self.limits, self.profile, &mut report)?;
-        unchecked::close_inherited().map_err(JailError::step("close inherited descriptors"))?;
+        if self.nothing_inherited.is_none() {
+            unchecked::close_inherited().map_err(JailError::step("close inherited descriptors"))?;
+        }
         report.full(Enforcer::Kernel, Wall::Descriptors, "holds no descriptor that it was not given");
         let asked = landlock::Asked { files, accept_degraded: self.accept_degraded, own_processes: own_namespaces, profile: self.profile };
         landlock::apply(asked, &mut report)?;
         seccomp::apply(self.profile, own_namespaces, self.speaks, &mut report)?;
+        if let Some(door) = left {
+            door.closed().map_err(JailError::step("let go of the machine's root"))?;
+        }
         Ok(report)
     }
 

@@ -36,16 +36,16 @@ fn parts(path: &Path) -> io::Result<Vec<&OsStr>> {
 
 /// Opens a directory in a directory, making it if it is not there.
 fn enter(parent: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
-    match fs::mkdirat(parent, name, DIRECTORY_MODE) {
-        Ok(()) | Err(Errno::EXIST) => {}
-        // Below something that was bound read-only: good if it is there already.
-        Err(errno @ (Errno::ROFS | Errno::ACCESS)) => {
-            fs::statat(parent, name, fs::AtFlags::SYMLINK_NOFOLLOW).map_err(|_| errno)?;
-        }
-        Err(errno) => return Err(errno),
-    }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    fs::openat(parent, name, flags, Mode::empty())
+    // Most are there: below something that was bound read-only, none could be made.
+    match fs::openat(parent, name, flags, Mode::empty()) {
+        Err(Errno::NOENT) => {}
+        opened => return opened,
+    }
+    match fs::mkdirat(parent, name, DIRECTORY_MODE) {
+        Ok(()) | Err(Errno::EXIST) => fs::openat(parent, name, flags, Mode::empty()),
+        Err(errno) => Err(errno),
+    }
 }
 
 /// Opens the directory that holds `path`, and the last part of `path`.
@@ -66,7 +66,9 @@ pub(super) fn make(root: &OwnedFd, path: &Path, directory: bool) -> io::Result<O
         return Ok(enter(&place, name)?);
     }
     match fs::openat(&place, name, OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC, TEXT_MODE) {
-        Ok(_) | Err(Errno::EXIST) => {}
+        // It was made here and now: an empty file, and no link.
+        Ok(made) => return Ok(made),
+        Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno.into()),
     }
     let place = fs::openat(&place, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;

@@ -2,16 +2,22 @@
 //!
 //! ```text
 //!  warden, main thread ── prepare_warden(): an ordinary user moves into a user namespace of its own, once
-//!    └─ nursery thread ── enter(): new pid, mount, network, ipc and uts namespaces, for one agent
-//!         └─ reaper: process 1 of the pid namespace; when it ends, the kernel ends everything in it
+//!    └─ nursery thread ── enter(): new pid, mount, ipc and uts namespaces, for one agent
+//!         ├─ reaper: process 1 of the pid namespace; when it ends, the kernel ends everything in it
+//!         └─ network(): a new network namespace, which takes longest, while the reaper is loaded; it enters it by a descriptor
 //! ```
 
-use std::{fs, io, path::Path};
+use std::{
+    fs::{self, File},
+    io,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
 
 use rustix::{
     mount::{MountPropagationFlags, mount_change},
     process::{getegid, geteuid},
-    thread::{self, CapabilitySet, UnshareFlags},
+    thread::{self, CapabilitySet, LinkNameSpaceType, UnshareFlags},
 };
 
 use crate::unchecked;
@@ -28,9 +34,10 @@ pub enum NamespaceSupport {
     },
 }
 
-/// The namespaces that each agent gets.
-const AGENT_NAMESPACES: UnshareFlags =
-    UnshareFlags::NEWPID.union(UnshareFlags::NEWNS).union(UnshareFlags::NEWNET).union(UnshareFlags::NEWIPC).union(UnshareFlags::NEWUTS);
+/// The namespaces that each agent is born in.
+const BORN_IN: UnshareFlags = UnshareFlags::NEWPID.union(UnshareFlags::NEWNS).union(UnshareFlags::NEWIPC).union(UnshareFlags::NEWUTS);
+/// All namespaces that each agent gets.
+const AGENT_NAMESPACES: UnshareFlags = BORN_IN.union(UnshareFlags::NEWNET);
 
 /// What the reaper needs until it is confined: to mount its new root, and to empty its bounding set.
 const REAPER_NEEDS: [CapabilitySet; 2] = [CapabilitySet::SYS_ADMIN, CapabilitySet::SETPCAP];
@@ -116,12 +123,12 @@ fn own_user_namespace() -> Result<(), (Step, io::Error)> {
     Ok(())
 }
 
-/// Moves the calling thread into namespaces for one agent; the first process that it starts is process 1 of the new pid namespace.
+/// Moves the calling thread into namespaces for one agent, all but that of the network; the first process that it starts is process 1 of the new pid namespace.
 ///
 /// # Errors
 /// What the kernel says; the thread may then be in some new namespaces, and should end.
 pub fn enter() -> io::Result<()> {
-    unchecked::unshare(AGENT_NAMESPACES)?;
+    unchecked::unshare(BORN_IN)?;
     // What is mounted from here on must not show up in the namespace that this one was copied from.
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)?;
     if geteuid().is_root() {
@@ -137,4 +144,21 @@ pub fn enter() -> io::Result<()> {
         thread::configure_capability_in_ambient_set(capability, true)?;
     }
     Ok(())
+}
+
+/// Moves the calling thread into a new network namespace, and returns a handle on it: nobody else is in it.
+///
+/// # Errors
+/// What the kernel says.
+pub fn network() -> io::Result<OwnedFd> {
+    unchecked::unshare(UnshareFlags::NEWNET)?;
+    Ok(File::open("/proc/thread-self/ns/net")?.into())
+}
+
+/// Moves the calling process into the network namespace of such a handle.
+///
+/// # Errors
+/// What the kernel says; `EINVAL` for what is no network namespace.
+pub(super) fn enter_network(network: &OwnedFd) -> io::Result<()> {
+    Ok(thread::move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?)
 }

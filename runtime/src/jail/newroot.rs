@@ -1,6 +1,6 @@
 //! A root of its own for a process agent: what was granted, mounted into an empty file system, and the machine's root gone.
 //!
-//! Needs a mount namespace that nobody else is in, and `CAP_SYS_ADMIN` in it; see [`super::namespaces`].
+//! Needs a mount namespace that nobody else is in, a network namespace to enter, and `CAP_SYS_ADMIN` in it; see [`super::namespaces`].
 
 use std::{
     io,
@@ -10,11 +10,11 @@ use std::{
 
 use rustix::{
     fs::{self, CWD, FileType, Mode, OFlags},
-    mount::{self, FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags},
+    mount::{self, FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags},
     process::{fchdir, pivot_root},
 };
 
-use super::{FileRule, JailError, Reach, mountpoint};
+use super::{FileRule, JailError, Reach, mountpoint, namespaces, usher::Door};
 use crate::{
     policy::{Access, Address, Enforcer, Granted, Report, Subject, Wall},
     unchecked::{self, MountAttributes},
@@ -68,9 +68,13 @@ pub struct Link {
     pub granted: Granted,
 }
 
-/// What the new root will hold.
-#[derive(Debug, Default)]
+/// What the new root will hold, and the network that there is instead of the machine's.
+#[derive(Debug)]
 pub struct NewRoot {
+    /// A network namespace that nobody else is in: see [`super::namespaces::network`].
+    pub network: OwnedFd,
+    /// Where somebody waits for this process to have moved, to unmount what it left.
+    pub door: Door,
     /// Bound from the machine. What is deeper is bound later, whatever the order; at the same path, the last is seen.
     pub binds: Vec<Bind>,
     /// Symbolic links.
@@ -85,8 +89,11 @@ fn at<E: Into<io::Error>>(path: &Path) -> impl FnOnce(E) -> JailError {
 }
 
 impl NewRoot {
-    /// Makes the new root, moves into it and leaves the machine's. Returns the Landlock rules that match what was bound and made.
-    pub(super) fn enter(mut self, report: &mut Report) -> Result<Vec<FileRule>, JailError> {
+    /// Makes the new root and moves into it. Returns the Landlock rules that match what was bound and made, and where to hear, before anything
+    /// of the agent's runs, that the machine's root is gone.
+    pub(super) fn enter(mut self, report: &mut Report) -> Result<(Vec<FileRule>, Door), JailError> {
+        namespaces::enter_network(&self.network).map_err(JailError::step("enter a network of the agent's own"))?;
+        report.full(Enforcer::Namespace, Address::Network, "sees no network interface");
         let root = fresh(
             "tmpfs",
             &[("size", ROOT_MOST_BYTES), ("nr_inodes", ROOT_MOST_FILES), ("mode", "0755")],
@@ -118,11 +125,11 @@ impl NewRoot {
             rules.push(bind.into_rule());
         }
         let processes = mount_proc(&root);
-        pivot(&root).map_err(JailError::step("move into the agent's root"))?;
+        pivot(&root, &self.door).map_err(JailError::step("move into the agent's root"))?;
         // Everything below it was granted at least for reading.
         rules.push(FileRule { place: root, reach: Reach::Read, subject: None });
         describe(&processes, report);
-        Ok(rules)
+        Ok((rules, self.door))
     }
 }
 
@@ -199,12 +206,13 @@ fn mount_proc(root: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Swaps the roots and lets go of the old one; then nothing can be made in the new one outside of what was mounted writable.
-fn pivot(root: &OwnedFd) -> rustix::io::Result<()> {
+/// Swaps the roots, and has the old one let go of; then nothing can be made in the new one outside of what was mounted writable.
+fn pivot(root: &OwnedFd, door: &Door) -> rustix::io::Result<()> {
     fchdir(root)?;
     // The old root ends up mounted over the new one, where "." still is: no directory for it is needed.
     pivot_root(".", ".")?;
-    mount::unmount(".", UnmountFlags::DETACH)?;
+    door.moved()?;
+    // What is mounted over the root is not what "/" means.
     rustix::process::chdir("/")?;
     mount::mount_remount("/", MountFlags::BIND | MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV, "")?;
     fs::openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map(drop)
@@ -212,7 +220,6 @@ fn pivot(root: &OwnedFd) -> rustix::io::Result<()> {
 
 fn describe(processes: &io::Result<()>, report: &mut Report) {
     report.full(Enforcer::Namespace, Wall::Files, "sees no file but those that it was granted");
-    report.full(Enforcer::Namespace, Address::Network, "sees no network interface");
     report.full(Enforcer::Namespace, Wall::Teardown, "leaves no process behind");
     match processes {
         Ok(()) => {

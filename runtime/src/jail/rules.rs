@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::NewRoot;
-use crate::policy::Subject;
+use crate::{policy::Subject, unchecked::NothingInherited};
 
 /// What kind of process is confined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,7 @@ pub struct Jail {
     pub(super) root: Option<NewRoot>,
     pub(super) ends_itself: bool,
     pub(super) speaks: bool,
+    pub(super) nothing_inherited: Option<NothingInherited>,
 }
 
 impl Jail {
@@ -92,6 +93,7 @@ impl Jail {
             root: None,
             ends_itself: false,
             speaks: false,
+            nothing_inherited: None,
         }
     }
 
@@ -127,6 +129,13 @@ impl Jail {
     #[must_use]
     pub fn speaks(mut self) -> Self {
         self.speaks = true;
+        self
+    }
+
+    /// Says that what was inherited is closed already: whoever does that when the process has few descriptors yet is done sooner.
+    #[must_use]
+    pub fn after_closing(mut self, closed: NothingInherited) -> Self {
+        self.nothing_inherited = Some(closed);
         self
     }
 

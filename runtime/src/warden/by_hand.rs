@@ -240,7 +240,7 @@ fn stand_in(parts: &[Part], joined: bool) -> io::Result<Child> {
         decided: None,
         refusal: None,
     };
-    Ok(Child::new(spawned, parts.iter().map(run).collect(), joined, None))
+    Ok(Child::new(spawned, parts.iter().map(run).collect(), joined))
 }
 
 fn nothing_asked(policy: &Policy) -> Held {

@@ -1,6 +1,6 @@
 //! One jailed child of a warden, and the agents that run in it.
 
-use std::{os::unix::process::ExitStatusExt, sync::Arc, time::Duration};
+use std::{os::unix::process::ExitStatusExt, time::Duration};
 
 use crate::{
     backend::{
@@ -9,7 +9,7 @@ use crate::{
         spawned::{Containment, Spawned},
     },
     cell::{AgentName, ProcessRef},
-    jail::{cgroup::Cgroup, liveness},
+    jail::liveness,
     policy::Policy,
 };
 
@@ -103,16 +103,15 @@ pub struct Child {
     /// The restarts that led to it, and what follows its own end.
     pub again: Again,
     /// The CPU time of a process agent, where it is counted.
-    pub meter: Option<Meter>,
     // After `spawned`: the group is removed once nobody is in it any more.
-    cgroup: Option<Arc<Cgroup>>,
+    pub meter: Option<Meter>,
 }
 
 impl Child {
     /// A child that was just started.
-    pub fn new(spawned: Spawned, runs: Vec<AgentRun>, joined: bool, cgroup: Option<Arc<Cgroup>>) -> Self {
+    pub fn new(spawned: Spawned, runs: Vec<AgentRun>, joined: bool) -> Self {
         let budget = runs.first().map(|run| run.policy.limits.cpu);
-        let meter = cgroup.as_ref().zip(budget).and_then(|(cgroup, budget)| Meter::new(cgroup, budget));
+        let meter = spawned.cgroup.as_ref().zip(budget).and_then(|(cgroup, budget)| Meter::new(cgroup, budget));
         Self {
             spawned,
             runs,
@@ -124,7 +123,6 @@ impl Child {
             writer: None,
             again: Again::default(),
             meter,
-            cgroup,
         }
     }
 
@@ -164,7 +162,7 @@ impl Child {
             // Gone already is what is wanted; what does not end is waited for, and said, by the caller.
             let _ = self.spawned.kill(KILL_WITHIN);
             // Without a pid namespace, what left the reaper's reach is still in the group.
-            if let (Containment::Subreaper, Some(cgroup)) = (self.spawned.containment(), &self.cgroup) {
+            if let (Containment::Subreaper, Some(cgroup)) = (self.spawned.containment(), &self.spawned.cgroup) {
                 let _ = cgroup.kill(KILL_WITHIN);
             }
         }
@@ -180,7 +178,7 @@ impl Child {
         };
         let memory = self.runs.first().map(|run| run.policy.limits.memory);
         match memory {
-            Some(most) if killed && self.cgroup.as_ref().is_some_and(|cgroup| cgroup.ran_out_of_memory()) => {
+            Some(most) if killed && self.spawned.cgroup.as_ref().is_some_and(|cgroup| cgroup.ran_out_of_memory()) => {
                 End::Limit { limit: "memory".into(), message: format!("it needed more than {most}, and the kernel ended it") }
             }
             Some(_) | None => end,

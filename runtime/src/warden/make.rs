@@ -20,10 +20,7 @@ use crate::{
     cell::AgentName,
     failpoint::{self, Point},
     home::{CellDir, Lease, Place, Root},
-    jail::{
-        cgroup::Cgroup,
-        namespaces::{self, NamespaceSupport},
-    },
+    jail::namespaces::{self, NamespaceSupport},
     policy::{Enforcer, LimitName, Subject},
 };
 
@@ -39,6 +36,8 @@ pub struct Made {
     pub listener: UnixListener,
     /// What namespaces a process agent can have.
     pub namespaces: NamespaceSupport,
+    /// What reapers are started from: as it was when this warden started.
+    pub reaper: process::ReaperProgram,
     /// Whether its process agents take part in its talk: not those of a throwaway or a bare cell.
     pub speaks: bool,
 }
@@ -49,6 +48,8 @@ pub struct Made {
 /// # Errors
 /// What cannot be made; whatever was made stays, for the caller to remove.
 pub fn make(spec: &WardenSpec) -> Result<Made, WardenError> {
+    // First, while owners are still seen by their numbers: a user namespace of its own knows one of them.
+    let reaper = process::ReaperProgram::find();
     // Before any thread exists: a user namespace is entered by a process of one thread alone.
     let processes = spec.agents.iter().any(|plan| matches!(plan.launch.program, Program::Command { .. }));
     let namespaces = if processes {
@@ -67,7 +68,7 @@ pub fn make(spec: &WardenSpec) -> Result<Made, WardenError> {
         }
     };
     let listener = dir.run().and_then(control::bind).map_err(WardenError::Control)?;
-    Ok(Made { root, dir, _lease: lease, listener, namespaces, speaks: spec.homes && !spec.throwaway })
+    Ok(Made { root, dir, _lease: lease, listener, namespaces, reaper, speaks: spec.homes && !spec.throwaway })
 }
 
 fn create(spec: &WardenSpec, root: &Root) -> Result<(CellDir, Lease), WardenError> {
@@ -123,12 +124,15 @@ pub fn start(made: &Made, plans: &[AgentPlan], joined: bool) -> Result<Vec<Child
     for plan in plans {
         match &plan.launch.program {
             Program::Command { .. } => {
-                // Where the machine gives no group, the agent is limited process by process, and its report says so.
-                let cgroup = Cgroup::create(made.dir.id(), &plan.launch.agent, &plan.launch.policy.limits).ok().map(Arc::new);
                 let launch = seen_from(&plan.launch, &made.namespaces);
-                let options = process::ProcessOptions { namespaces: made.namespaces.clone(), cgroup: cgroup.clone(), speaks: made.speaks };
+                let options = process::ProcessOptions {
+                    namespaces: made.namespaces.clone(),
+                    groups: process::Groups::Of(made.dir.id().clone()),
+                    speaks: made.speaks,
+                    reaper: made.reaper.clone(),
+                };
                 let spawned = process::spawn(&launch, &options)?;
-                children.push(Child::new(spawned, vec![run_of(&plan.launch, made.speaks, &logs)], joined, cgroup));
+                children.push(Child::new(spawned, vec![run_of(&plan.launch, made.speaks, &logs)], joined));
             }
             Program::Compiled { .. } => compiled.push(plan.launch.clone()),
         }
@@ -136,7 +140,7 @@ pub fn start(made: &Made, plans: &[AgentPlan], joined: bool) -> Result<Vec<Child
     if !compiled.is_empty() {
         let spawned = wasm::spawn(&compiled, made.root.cache())?;
         let runs = compiled.iter().map(|launch| run_of(launch, made.speaks, &logs)).collect();
-        children.push(Child::new(spawned, runs, joined, None));
+        children.push(Child::new(spawned, runs, joined));
     }
     Ok(children)
 }

@@ -10,7 +10,6 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -35,7 +34,7 @@ use crate::{
     cell::{AgentName, CellId, text::one_line},
     home::{Root, Stage, clear_stale},
     jail::{
-        cgroup::{self, Cgroup},
+        cgroup,
         namespaces::{self, NamespaceSupport},
     },
     policy::Report,
@@ -99,6 +98,7 @@ pub fn main_rehearse() -> ExitCode {
 
 fn rehearse(spec: &RehearsalSpec) -> Result<Vec<Rehearsed>, WardenError> {
     let processes = spec.agents.iter().any(|plan| matches!(plan.launch.program, Program::Command { .. }));
+    let reaper = process::ReaperProgram::find();
     // As a warden does, and for the same reason first of all.
     let namespaces = if processes {
         namespaces::prepare_warden()
@@ -113,7 +113,7 @@ fn rehearse(spec: &RehearsalSpec) -> Result<Vec<Rehearsed>, WardenError> {
         }
     }
     let stage = Stage::make(&root, &spec.id)?;
-    let outcome = on_stage(spec, &root, &stage, &namespaces);
+    let outcome = on_stage(spec, &root, &stage, &namespaces, &reaper);
     let removed = stage.clear();
     match removed.remained.first() {
         Some(first) => Err(WardenError::Watch(io::Error::other(format!("{first} could not be removed")))),
@@ -121,7 +121,13 @@ fn rehearse(spec: &RehearsalSpec) -> Result<Vec<Rehearsed>, WardenError> {
     }
 }
 
-fn on_stage(spec: &RehearsalSpec, root: &Root, stage: &Stage, namespaces: &NamespaceSupport) -> Result<Vec<Rehearsed>, WardenError> {
+fn on_stage(
+    spec: &RehearsalSpec,
+    root: &Root,
+    stage: &Stage,
+    namespaces: &NamespaceSupport,
+    reaper: &process::ReaperProgram,
+) -> Result<Vec<Rehearsed>, WardenError> {
     let mut rehearsed = Vec::new();
     let mut compiled = Vec::new();
     for plan in &spec.agents {
@@ -132,9 +138,13 @@ fn on_stage(spec: &RehearsalSpec, root: &Root, stage: &Stage, namespaces: &Names
         }
         match &plan.launch.program {
             Program::Command { .. } => {
-                let cgroup = Cgroup::create(&spec.id, &plan.launch.agent, &plan.launch.policy.limits).ok().map(Arc::new);
                 let launch = seen_from(&plan.launch, namespaces);
-                let options = process::ProcessOptions { namespaces: namespaces.clone(), cgroup, speaks: true };
+                let options = process::ProcessOptions {
+                    namespaces: namespaces.clone(),
+                    groups: process::Groups::Of(spec.id.clone()),
+                    speaks: true,
+                    reaper: reaper.clone(),
+                };
                 rehearsed.extend(hear(process::rehearse(&launch, &options)?, std::slice::from_ref(&launch)));
             }
             Program::Compiled { .. } => compiled.push(plan.launch.clone()),

@@ -18,7 +18,7 @@ use lazarus::{
     backend::{
         Launch, Program, Stdio,
         packets::{Received, Waiting, receive_message},
-        process::{ProcessOptions, spawn},
+        process::{Groups, ProcessOptions, ReaperProgram, spawn},
         protocol::{End, FromChild},
         spawned::Spawned,
     },
@@ -32,6 +32,9 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 pub const LONG: Duration = Duration::from_secs(30);
 /// What no agent may ever see.
 pub const CANARY: &str = "canary-7d1f";
+
+/// `lazarus-jail`, as cargo built it.
+pub const SMALL: &str = env!("CARGO_BIN_EXE_lazarus-jail");
 
 static NAMESPACES: OnceLock<NamespaceSupport> = OnceLock::new();
 
@@ -48,6 +51,12 @@ pub fn namespaces() -> NamespaceSupport {
 
 pub fn no_namespaces() -> NamespaceSupport {
     NamespaceSupport::None { because: "the test says so".to_owned() }
+}
+
+/// What reapers are started from: `lazarus-jail`, as cargo built it; where that cannot be read (an ordinary user need not see the build's
+/// directory), this program, which then is what an installation without it is.
+pub fn reaper() -> ReaperProgram {
+    File::open(SMALL).map_or(ReaperProgram::own(), |program| ReaperProgram::opened(program.into()))
 }
 
 /// This test program, as agents see it: at its own path.
@@ -122,7 +131,7 @@ impl World {
     }
 
     pub fn options(&self) -> ProcessOptions {
-        ProcessOptions { namespaces: self.namespaces.clone(), cgroup: None, speaks: self.speaks }
+        ProcessOptions { namespaces: self.namespaces.clone(), groups: Groups::None, speaks: self.speaks, reaper: reaper() }
     }
 
     pub fn spawn(&self, argv: &[&str]) -> Spawned {

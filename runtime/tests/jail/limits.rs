@@ -3,14 +3,14 @@
 use std::{sync::Arc, time::Instant};
 
 use lazarus::{
-    backend::process::{ProcessOptions, spawn},
+    backend::process::{Groups, ProcessOptions, spawn},
     jail::cgroup::Cgroup,
     policy::{Enforcer, Extent, LimitName, Subject},
 };
 
 use crate::{
     Case,
-    fixture::{LONG, World, live, namespaces, no_namespaces, until_ready},
+    fixture::{LONG, World, live, namespaces, no_namespaces, reaper, until_ready},
 };
 
 pub const CASES: &[Case] = &[
@@ -37,7 +37,7 @@ fn cpu() {
             return;
         }
     };
-    let options = ProcessOptions { namespaces: namespaces(), cgroup: Some(Arc::clone(&group)), speaks: false };
+    let options = ProcessOptions { namespaces: namespaces(), groups: Groups::Made(Arc::clone(&group)), speaks: false, reaper: reaper() };
     // The twin: whoever sleeps uses next to nothing, however long that takes.
     let mut idle = spawn(&world.launch(&["sleep", "1000"]), &options).unwrap();
     let report = until_ready(&idle);

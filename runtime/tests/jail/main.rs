@@ -11,6 +11,7 @@ mod fixture;
 mod limits;
 mod probe;
 mod profiles;
+mod program;
 mod promises;
 mod speech;
 mod world;
@@ -20,7 +21,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use lazarus::backend::process::{SUBCOMMAND, main_jail};
+use lazarus::backend::process::{SUBCOMMAND, main_reaper};
 
 /// A named test.
 pub type Case = (&'static str, fn());
@@ -29,7 +30,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
-        [SUBCOMMAND, "--handoff", handoff, "--socket", socket] => main_jail(handoff.parse().unwrap(), socket.parse().unwrap()),
+        [SUBCOMMAND, ..] => main_reaper(),
         ["probe", operations @ ..] => probe::main(operations),
         ["confined", profile, operations @ ..] => profiles::main(profile, operations),
         ["warden", home] => ends::warden_main(home),
@@ -44,7 +45,7 @@ fn main() -> ExitCode {
 /// Every test of this machine as it is; root runs all of them again as an ordinary user.
 fn all() -> Vec<Case> {
     let own = [agents::CASES, speech::CASES, ends::CASES, profiles::CASES, promises::CASES, limits::CASES, world::CASES, cost::CASES];
-    let mut cases = own.concat();
+    let mut cases = [own.concat(), program::CASES.to_vec()].concat();
     if rustix::process::geteuid().is_root() {
         cases.push(("an_ordinary_user_has_the_same_jail", as_an_ordinary_user));
     }

@@ -191,6 +191,7 @@ fn syscall(verb: &str, rest: &str) -> io::Result<String> {
         "sethostname" => done(rustix::system::sethostname(rest.as_bytes())),
         "memory" => grow(rest),
         "forks" => Ok(forks(rest)),
+        "crowded" => Ok(crowded(rest)),
         "exists" => Ok(Path::new(rest).exists().to_string()),
         "raw" => raw(rest),
         _ => panic!("no such operation: {verb}"),
@@ -251,6 +252,22 @@ fn forks(most: &str) -> String {
         let _ = child.kill().and_then(|()| child.wait());
     }
     if count == most { "all".to_owned() } else { "fewer".to_owned() }
+}
+
+/// Starts processes until there is no room for one more, connects, makes room for one, and connects again.
+fn crowded(path: &str) -> String {
+    let mut children = Vec::new();
+    while let Ok(child) = std::process::Command::new("/bin/sleep").arg("1000").spawn() {
+        children.push(child);
+    }
+    let crowded = connect(path).map_err(|error| error.raw_os_error());
+    let mut end = |mut child: std::process::Child| child.kill().and_then(|()| child.wait()).unwrap();
+    children.pop().map(&mut end).unwrap();
+    let roomy = connect(path).map_err(|error| error.raw_os_error());
+    for child in children {
+        end(child);
+    }
+    format!("{crowded:?}, then {roomy:?}")
 }
 
 /// A call by number, `raw:NUMBER:ARGUMENT:…`, for those that nothing wraps safely. Needs perl, whose `syscall` is what the shell lacks.

@@ -1,21 +1,29 @@
 //! An agent that takes part in its cell's talk: where its connections lead, and where they do not.
 
-use std::os::{
-    linux::net::SocketAddrExt,
-    unix::net::{SocketAddr, UnixListener},
+use std::{
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixListener},
+    },
+    sync::Arc,
 };
 
-use lazarus::policy::{Access, Extent};
+use lazarus::{
+    backend::process::{Groups, spawn},
+    jail::cgroup::Cgroup,
+    policy::{Access, Extent},
+};
 
 use crate::{
     Case,
-    fixture::{World, no_namespaces},
+    fixture::{World, live, no_namespaces},
 };
 
 pub const CASES: &[Case] = &[
     ("connections_lead_to_the_cell_and_nowhere_else", connections),
     ("an_agent_without_a_part_in_the_talk_makes_no_socket", silent),
     ("many_connections_and_threads", many),
+    ("a_first_connection_that_finds_no_room_is_refused_and_the_next_is_led", crowded),
 ];
 
 const CELL: &str = "/run/lazarus/cell.sock";
@@ -28,6 +36,24 @@ fn both(speaks: bool) -> [World; 2] {
         world.speaks = speaks;
     }
     worlds
+}
+
+fn crowded() {
+    let mut world = World::new();
+    world.speaks = true;
+    world.policy.limits.processes = std::num::NonZeroU32::new(24).unwrap();
+    let group = match Cgroup::create(&"laz-0011ccdd".parse().unwrap(), &"probe".parse().unwrap(), &world.policy.limits) {
+        Ok(group) if group.holds().processes => group,
+        // An ordinary user's processes are counted with all others of theirs.
+        Ok(_) | Err(_) => return assert!(!rustix::process::geteuid().is_root(), "root has control groups"),
+    };
+    let mut options = world.options();
+    options.groups = Groups::Made(Arc::new(group));
+    let exe = crate::fixture::program().display().to_string();
+    let operation = format!("crowded:{CELL}");
+    let life = live(spawn(&world.launch(&[&exe, "probe", &operation]), &options).unwrap());
+    let wanted = format!("Err(Some({})), then Ok(\"the cell\")", libc::EAGAIN);
+    assert_eq!(life.said.get(&operation), Some(&wanted), "{life:?}");
 }
 
 fn connections() {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, process::Command};
 
 use lazarus::{
     backend::{
-        process::{ProcessOptions, SpawnError, spawn},
+        process::{Groups, ProcessOptions, SpawnError, spawn},
         spawned::Containment,
     },
     jail::{
@@ -19,7 +19,7 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_fi
 
 use crate::{
     Case,
-    fixture::{LONG, World, live, namespaces, no_namespaces, program, until_ready},
+    fixture::{LONG, World, live, namespaces, no_namespaces, program, reaper, until_ready},
     profiles::confined,
 };
 
@@ -191,7 +191,8 @@ fn control_groups() {
             return;
         }
     };
-    let options = ProcessOptions { namespaces: namespaces(), cgroup: Some(std::sync::Arc::clone(&group)), speaks: false };
+    let options =
+        ProcessOptions { namespaces: namespaces(), groups: Groups::Made(std::sync::Arc::clone(&group)), speaks: false, reaper: reaper() };
     let exe = program().display().to_string();
     let run = |operation: &str| live(spawn(&world.launch(&[&exe, "probe", operation]), &options).unwrap());
     let life = run("forks:4");

@@ -1,14 +1,13 @@
 //! What the jail adds to the start of a process, for `cargo xtask bench`: prints one JSON object of raw figures.
 //!
-//! Usage: `jail_bench DIRECTORY ROUNDS [BWRAP]`. All cases are measured in turn, round by round. No registry and no warden: a process
-//! agent is brought to life and followed to its end by this process, which is also its reaper, as `lazarus` is: the whole of `lazarus` is
-//! linked, so that starting it costs what it costs there.
+//! Usage: `jail_bench DIRECTORY ROUNDS [BWRAP [CASE…]]`. All cases, or those named, are measured in turn, round by round. No registry and no
+//! warden: a process agent is brought to life and followed to its end by this process. Its reaper is `lazarus-jail`, which is beside this
+//! program as it is beside `lazarus`; where it is not, this program, in which the whole of `lazarus` is linked: to start it costs as much.
 
 use std::{
     error::Error,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -16,13 +15,12 @@ use lazarus::{
     backend::{
         Launch, Program,
         packets::{Received, Waiting, receive_message},
-        process::{self, ProcessOptions},
+        process::{self, Groups, ProcessOptions, ReaperProgram},
         protocol::{End, FromChild},
     },
     cell::{CellId, Role},
     jail::{
         Jail, JailLimits, Profile, Reach,
-        cgroup::Cgroup,
         namespaces::{NamespaceSupport, prepare_warden},
     },
     policy::Policy,
@@ -51,9 +49,9 @@ fn main() -> ExitCode {
         [process::SUBCOMMAND, ..] => return lazarus::cli::main(),
         [START] => Ok(()),
         [CONFINE, directory] => confine(Path::new(directory)),
-        [directory, rounds] => measure(Path::new(directory), rounds, None),
-        [directory, rounds, bwrap] => measure(Path::new(directory), rounds, Some(bwrap)),
-        _ => Err("usage: jail_bench DIRECTORY ROUNDS [BWRAP]".into()),
+        [directory, rounds] => measure(Path::new(directory), rounds, None, &[]),
+        [directory, rounds, bwrap, only @ ..] => measure(Path::new(directory), rounds, Some(bwrap), only),
+        _ => Err("usage: jail_bench DIRECTORY ROUNDS [BWRAP [CASE…]]".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -92,8 +90,14 @@ fn started() -> Result<Duration> {
     Ok(took)
 }
 
-fn measure(directory: &Path, rounds: &str, bwrap: Option<&str>) -> Result<()> {
-    let bench = Bench { namespaces: prepare_warden(), home: directory.join("jail-home"), cell: CellId::from_bits(std::process::id()) };
+fn measure(directory: &Path, rounds: &str, bwrap: Option<&str>, only: &[&str]) -> Result<()> {
+    let bench = Bench {
+        namespaces: prepare_warden(),
+        home: directory.join("jail-home"),
+        cell: CellId::from_bits(std::process::id()),
+        // Found beside this program as it is beside `lazarus`.
+        reaper: ReaperProgram::find(),
+    };
     std::fs::create_dir_all(&bench.home)?;
     let home = bench.home.to_str().ok_or("the path of the home is not text")?;
     let mut cases: Vec<(&str, Case<'_>)> = vec![
@@ -108,6 +112,7 @@ fn measure(directory: &Path, rounds: &str, bwrap: Option<&str>) -> Result<()> {
     if let Some(bwrap) = bwrap {
         cases.push(("bwrap", Box::new(move || timed(|| run(with(bwrap, &["--unshare-all", "--ro-bind", "/", "/", TRUE]))))));
     }
+    cases.retain(|(name, _)| only.is_empty() || only.contains(name));
     let mut measured = vec![Vec::new(); cases.len()];
     for round in 0..WARM_UP + rounds.parse::<u32>()? {
         for ((_, case), micros) in cases.iter_mut().zip(&mut measured) {
@@ -142,15 +147,16 @@ struct Bench {
     namespaces: NamespaceSupport,
     home: PathBuf,
     cell: CellId,
+    reaper: ReaperProgram,
 }
 
 impl Bench {
     /// One process agent, from nothing to its end, as a warden brings it to life. Returns how long it took until its program was executed.
     fn agent(&self, groups: bool) -> Result<Duration> {
         let start = Instant::now();
-        let policy = Policy::default();
+        // Root's processes are limited by a control group or not at all, which is refused unless it was accepted.
+        let policy = Policy { accept_degraded: !groups, ..Policy::default() };
         let agent = "bench".parse()?;
-        let cgroup = if groups { Cgroup::create(&self.cell, &agent, &policy.limits).ok().map(Arc::new) } else { None };
         let launch = Launch {
             agent,
             role: Role::Executor,
@@ -163,7 +169,8 @@ impl Bench {
             tick: None,
             again: false,
         };
-        let options = ProcessOptions { namespaces: self.namespaces.clone(), cgroup, speaks: true };
+        let groups = if groups { Groups::Of(self.cell.clone()) } else { Groups::None };
+        let options = ProcessOptions { namespaces: self.namespaces.clone(), groups, speaks: true, reaper: self.reaper.clone() };
         let mut spawned = process::spawn(&launch, &options)?;
         let mut ready = None;
         let end = loop {

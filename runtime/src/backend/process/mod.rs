@@ -1,7 +1,7 @@
 //! Process agents: any program, in the jail.
 //!
 //! ```text
-//!  warden ── nursery thread ── reaper (this program, jailed) ── agent (any program, inherits the jail)
+//!  warden ── nursery thread ── reaper (lazarus-jail, jailed) ── agent (any program, inherits the jail)
 //!    │   enters namespaces,        │ confines itself, reports, starts the agent, reaps what ends,
 //!    │   opens what is granted     │ passes on "close" as SIGTERM, reports the end, and ends
 //!    └── message socket ───────────┘
@@ -14,8 +14,11 @@
 //!
 //! An agent that takes part in its cell's talk connects to an address that leads to its warden and nowhere else: see [`connect`].
 
+mod attend;
+mod birth;
 mod connect;
 mod plan;
+mod program;
 mod reaper;
 mod sources;
 mod spawn;
@@ -23,8 +26,9 @@ mod spec;
 mod start;
 
 pub use connect::CELL_SOCKET;
+pub use program::{ReaperProgram, SMALL_PROGRAM, main_reaper};
 pub use reaper::main_jail;
-pub use spawn::{ProcessOptions, SpawnError, agent_pid, rehearse, spawn};
+pub use spawn::{Groups, ProcessOptions, SpawnError, agent_pid, rehearse, spawn};
 
-/// The hidden subcommand that runs the reaper: `lazarus __jail --handoff N --socket M`.
+/// The hidden subcommand that runs the reaper, of this program and of the small one: `lazarus __jail --socket M`.
 pub const SUBCOMMAND: &str = "__jail";

@@ -1,7 +1,7 @@
 //! From a launch to what a reaper is told.
 
 use std::{
-    fs,
+    fs, io,
     os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::PathBuf,
 };
@@ -17,10 +17,10 @@ use super::{
 use crate::{
     backend::{
         Launch, Program,
-        handoff::Handoff,
+        parcel::Parcel,
         reach::{MADE_UP, STREAMS},
     },
-    jail::cgroup::Cgroup,
+    jail::{cgroup::Cgroup, usher::Door},
     policy::Granted,
 };
 
@@ -30,26 +30,24 @@ pub(super) struct Given<'a> {
     pub cgroup: Option<&'a Cgroup>,
     /// Its reaper's end of the hatch.
     pub hatch: Option<OwnedFd>,
+    /// Its network namespace, and the door of its usher, where it has namespaces of its own.
+    pub own: Option<(OwnedFd, Door)>,
     /// Whether it is only rehearsed.
     pub rehearsal: bool,
 }
 
-/// Opens what was granted, adds it to the handoff, and describes it.
-pub(super) fn plan(launch: &Launch, none: NoNamespace<'_>, given: Given<'_>, handoff: &mut Handoff) -> Result<Spec, SpawnError> {
-    let Given { cgroup, hatch, rehearsal } = given;
+/// Opens what was granted, adds it to the parcel, and describes it.
+pub(super) fn plan(launch: &Launch, none: NoNamespace<'_>, given: Given<'_>, parcel: &mut Parcel) -> Result<Spec, SpawnError> {
+    let Given { cgroup, hatch, own, rehearsal } = given;
     let Program::Command { argv } = &launch.program else {
         return Err(SpawnError::NotACommand);
     };
     let sources = sources::open(launch, none)?;
     let mut places = Vec::new();
     for source in sources.places {
-        let descriptor = handoff.pass(source.opened).map_err(SpawnError::Handoff)?;
-        places.push(Place { descriptor, target: source.target, usage: source.usage, granted: source.granted });
+        places.push(Place { opened: parcel.enclose(source.opened), target: source.target, usage: source.usage, granted: source.granted });
     }
-    let mut control_groups = Vec::new();
-    for door in cgroup.map(Cgroup::doors).transpose().map_err(SpawnError::Handoff)?.unwrap_or_default() {
-        control_groups.push(handoff.pass(door).map_err(SpawnError::Handoff)?);
-    }
+    let doors = cgroup.map(Cgroup::doors).transpose().map_err(SpawnError::Handoff)?.unwrap_or_default();
     let mut env = launch.env.clone();
     if hatch.is_some() {
         env.push(("LAZARUS_SOCKET".to_owned(), CELL_SOCKET.to_owned()));
@@ -57,9 +55,13 @@ pub(super) fn plan(launch: &Launch, none: NoNamespace<'_>, given: Given<'_>, han
     if let Some(directory) = sources.client {
         lead_to(&mut env, &directory);
     }
-    let view = match none {
-        Some(because) => View::Shared { because: because.to_owned(), links: sources.links },
-        None => View::Own { links: links(sources.links), texts: texts(launch) },
+    let view = match (none, own) {
+        (Some(because), _) => View::Shared { because: because.to_owned(), links: sources.links },
+        (None, Some((network, door))) => {
+            let (network, door) = (parcel.enclose(network), parcel.enclose(door.into_socket()));
+            View::Own { links: links(sources.links), texts: texts(launch), network, door }
+        }
+        (None, None) => return Err(SpawnError::Handoff(io::Error::other("there is no network namespace for it"))),
     };
     Ok(Spec {
         agent: launch.agent.clone(),
@@ -72,8 +74,8 @@ pub(super) fn plan(launch: &Launch, none: NoNamespace<'_>, given: Given<'_>, han
         processes_of_others: if none.is_some() { processes_of_user() } else { 0 },
         view,
         places,
-        control_groups,
-        hatch: hatch.map(|hatch| handoff.pass(hatch)).transpose().map_err(SpawnError::Handoff)?,
+        control_groups: doors.into_iter().map(|door| parcel.enclose(door)).collect(),
+        hatch: hatch.map(|hatch| parcel.enclose(hatch)),
         held: cgroup.map(Held::by).unwrap_or_default(),
     })
 }

@@ -4,35 +4,36 @@ use std::{
     io,
     os::fd::{OwnedFd, RawFd},
     process::ExitCode,
-    sync::Arc,
-    thread,
     time::Duration,
 };
 
 use rustix::{
-    io::Errno,
-    process::{DumpableBehavior, Pid, Signal, WaitOptions, WaitStatus, getpid, set_child_subreaper, set_dumpable_behavior, wait},
+    process::{DumpableBehavior, getpid, set_child_subreaper, set_dumpable_behavior},
     stdio::{dup2_stderr, dup2_stdin, dup2_stdout},
     thread::set_name,
 };
+use serde::Deserialize;
 
 use super::{
-    connect,
+    attend::{Attended, Deaths, attend},
+    connect::{self, Leader},
     spec::{Held, Linked, Place, Spec, Use, View},
-    start::{self, StartError},
+    start::{self, StartError, Started},
 };
 use crate::{
     backend::{
-        handoff::{self, HandoffError},
-        packets::{Received, Waiting, receive_message, send_message},
-        protocol::{End, FromChild, REPORT_PIECE_BYTES, ToChild},
+        handoff::{self, Description, HandoffError},
+        packets::{Waiting, send_message},
+        parcel::{self, Arrived},
+        protocol::{FromChild, REPORT_PIECE_BYTES},
         spawned::kill_own,
     },
+    cell::AgentName,
     jail::{
-        Bind, BindKind, FileRule, Jail, JailError, JailLimits, Link, NewRoot, Profile, Reach, hold_connects, liveness::PidFd,
-        refuse_connects,
+        Bind, BindKind, FileRule, Jail, JailError, JailLimits, Link, NewRoot, Profile, Reach, hold_connects, refuse_connects, usher::Door,
     },
     policy::{Access, Address, Enforcer, Granted, LimitName, Limits, Report, Subject, Wall, format_duration},
+    unchecked::{self, NothingInherited},
 };
 
 /// What the reaper exits with when it could not do its work; an agent's own end is told over the socket instead.
@@ -81,11 +82,11 @@ fn one_line(error: &dyn std::error::Error) -> String {
     line
 }
 
-/// Runs the reaper: what `lazarus __jail --handoff N --socket M` does.
+/// Runs the reaper: what `lazarus __jail --socket M` does.
 ///
 /// To be called first thing in a fresh process: it confines the only thread.
-pub fn main_jail(handoff: RawFd, socket: RawFd) -> ExitCode {
-    let (socket, spec) = match take_over(handoff, socket) {
+pub fn main_jail(socket: RawFd) -> ExitCode {
+    let (socket, closed, parcel) = match take_over(socket) {
         Ok(taken) => taken,
         Err(error) => {
             // Without a socket there is no other way to say it: somebody ran the hidden command by hand.
@@ -93,9 +94,13 @@ pub fn main_jail(handoff: RawFd, socket: RawFd) -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
+    let spec: Spec = match parcel.description.understand() {
+        Ok(spec) => spec,
+        Err(error) => return not_understood(&socket, &parcel.description, &error),
+    };
     let agent = spec.agent.clone();
     let own_namespace = matches!(spec.view, View::Own { .. });
-    let main = match bring_up(spec, &socket) {
+    let main = match bring_up(spec, closed, parcel, &socket) {
         Ok(Some(main)) => main,
         Ok(None) => return ExitCode::SUCCESS,
         Err(error) => {
@@ -103,17 +108,18 @@ pub fn main_jail(handoff: RawFd, socket: RawFd) -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
-    let socket = Arc::new(socket);
     tell(&socket, &FromChild::Ready { agent: agent.clone() });
-    let listener = Arc::clone(&socket);
-    // It fails where the agent has used up its processes already. It can then not be told to close: the warden ends it instead.
-    let _ = thread::Builder::new().spawn(move || listen(&listener, &main.handle, own_namespace));
-    let end = reap_until(main.pid);
+    let attended = attend(&socket, &main.started, &main.deaths, main.leader);
     if !own_namespace {
         end_descendants();
     }
-    tell(&socket, &FromChild::Ended { agent, end });
-    ExitCode::SUCCESS
+    match attended {
+        Attended::Ended(end) => {
+            tell(&socket, &FromChild::Ended { agent, end });
+            ExitCode::SUCCESS
+        }
+        Attended::Alone => ExitCode::from(FAILED),
+    }
 }
 
 /// Says something to the warden. One that does not listen any more is gone, and takes this process with it.
@@ -121,28 +127,45 @@ fn tell(socket: &OwnedFd, message: &FromChild) {
     let _ = send_message(socket, message, Waiting::Block);
 }
 
-fn take_over(handoff: RawFd, socket: RawFd) -> Result<(OwnedFd, Spec), ReaperError> {
+/// Says that the work was not understood, to whoever it is about.
+fn not_understood(socket: &OwnedFd, description: &Description, error: &HandoffError) -> ExitCode {
+    #[derive(Deserialize)]
+    struct Named {
+        agent: AgentName,
+    }
+    if let Some(Named { agent }) = description.understand_of_any_build() {
+        tell(socket, &FromChild::Refused { agent, message: one_line(error) });
+    }
+    ExitCode::from(FAILED)
+}
+
+fn take_over(socket: RawFd) -> Result<(OwnedFd, NothingInherited, Arrived), ReaperError> {
     // Nobody of the same user may look into this process from now on.
     set_name(c"lazarus").map_err(step("name the process"))?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(step("hide the process's memory"))?;
     let socket = handoff::take(socket)?;
-    Ok((socket, handoff::receive(handoff)?))
+    // Before its work arrives, and with it more descriptors.
+    let closed = unchecked::close_inherited().map_err(step("close inherited descriptors"))?;
+    let parcel = parcel::receive(&socket)?;
+    Ok((socket, closed, parcel))
 }
 
-/// The agent's main process.
+/// The agent's main process, and what it is attended by.
 struct MainProcess {
-    pid: Pid,
-    handle: PidFd,
+    started: Started,
+    deaths: Deaths,
+    leader: Option<Leader>,
 }
 
 /// Confines this process, says what came of it, and starts the agent; `None` where that was only rehearsed.
-fn bring_up(spec: Spec, socket: &OwnedFd) -> Result<Option<MainProcess>, ReaperError> {
+fn bring_up(spec: Spec, closed: NothingInherited, mut parcel: Arrived, socket: &OwnedFd) -> Result<Option<MainProcess>, ReaperError> {
     let mut report = Report::new();
-    join_control_groups(&spec, &mut report)?;
-    let hatch = spec.hatch.map(handoff::take).transpose()?;
+    join_control_groups(&spec, &mut parcel, &mut report)?;
+    let hatch = spec.hatch.map(|hatch| parcel.take(hatch)).transpose()?;
     let mut jail = Jail::new(Profile::Process)
         .limits(limits(&spec.limits, spec.held, spec.processes_of_others))
         .accept_degraded(spec.accept_degraded)
+        .after_closing(closed)
         .tied_to(socket)
         .map_err(step("watch the message socket"))?;
     if hatch.is_some() {
@@ -152,15 +175,16 @@ fn bring_up(spec: Spec, socket: &OwnedFd) -> Result<Option<MainProcess>, ReaperE
     let mut inner = None;
     let mut linked = Vec::new();
     match spec.view {
-        View::Own { links, texts } => {
-            let binds = places.into_iter().map(bind).collect::<Result<_, _>>()?;
+        View::Own { links, texts, network, door } => {
+            let binds = places.into_iter().map(|place| bind(place, &mut parcel)).collect::<Result<_, _>>()?;
             let links = links.into_iter().map(|Linked { path, text, granted }| Link { path, text, granted }).collect();
-            jail = jail.root(NewRoot { binds, links, texts });
+            let (network, door) = (parcel.take(network)?, Door::of(parcel.take(door)?));
+            jail = jail.root(NewRoot { network, door, binds, links, texts });
         }
         View::Shared { because, links } => {
             let mut files = Vec::new();
             for place in places {
-                let bound = bind(place)?;
+                let bound = bind(place, &mut parcel)?;
                 let (subject, reach) = (bound.subject(), reach(bound.kind));
                 let again = bound.source.try_clone().map_err(step("pass on what was granted"))?;
                 files.push(FileRule { place: again, reach, subject: None });
@@ -177,9 +201,10 @@ fn bring_up(spec: Spec, socket: &OwnedFd) -> Result<Option<MainProcess>, ReaperE
     }
     report.append(jail.apply()?);
     describe_links(&linked, &mut report);
-    if let Some(hatch) = hatch {
-        lead_connections(hatch, &mut report)?;
-    }
+    let leader = match hatch {
+        Some(hatch) => lead_connections(hatch, &mut report)?,
+        None => None,
+    };
     let prepared = start::prepare(&spec.argv, spec.env, spec.home.as_deref());
     if let Ok(prepared) = &prepared {
         prepared.describe(&mut report);
@@ -196,16 +221,17 @@ fn bring_up(spec: Spec, socket: &OwnedFd) -> Result<Option<MainProcess>, ReaperE
     if spec.rehearsal {
         return Ok(None);
     }
+    let deaths = Deaths::watch().map_err(step("watch for what ends"))?;
     let started = prepared.start(inner)?;
     let null = std::fs::File::options().read(true).write(true).open("/dev/null").map_err(step("open /dev/null"))?;
     // The agent's streams are the agent's alone: whoever reads them sees them end when it closes them.
     dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null)).map_err(step("let go of the streams"))?;
-    Ok(Some(MainProcess { pid: started.pid, handle: started.handle }))
+    Ok(Some(MainProcess { started, deaths, leader }))
 }
 
 /// Decides, from now on, about every connection of the agent that is started later. Where the machine does not give that, nothing
 /// else would keep them in the cell: they are all refused then.
-fn lead_connections(hatch: OwnedFd, report: &mut Report) -> Result<(), ReaperError> {
+fn lead_connections(hatch: OwnedFd, report: &mut Report) -> Result<Option<Leader>, ReaperError> {
     let held = connect::is_possible().and_then(|()| hold_connects());
     let listener = match held {
         Ok(listener) => listener,
@@ -213,22 +239,20 @@ fn lead_connections(hatch: OwnedFd, report: &mut Report) -> Result<(), ReaperErr
             refuse_connects()?;
             let because = format!("this machine lets nobody decide where it connects to ({error})");
             report.partial(Enforcer::Seccomp, Address::Cell, SPEAKS, because).set = ONE_FILTER;
-            return Ok(());
+            return Ok(None);
         }
     };
-    let lead = move || connect::lead(&listener, &hatch);
-    thread::Builder::new().spawn(lead).map_err(step("start the thread that leads the agent's connections"))?;
     report.full(Enforcer::Seccomp, Address::Cell, SPEAKS).set = ONE_FILTER;
-    Ok(())
+    Ok(Some(Leader::new(listener, hatch)))
 }
 
-fn bind(place: Place) -> Result<Bind, HandoffError> {
+fn bind(place: Place, parcel: &mut Arrived) -> Result<Bind, HandoffError> {
     let kind = match place.usage {
         Use::Read => BindKind::ReadOnly,
         Use::Write => BindKind::Writable,
         Use::Device => BindKind::Device,
     };
-    Ok(Bind { source: handoff::take(place.descriptor)?, target: place.target, kind, granted: place.granted })
+    Ok(Bind { source: parcel.take(place.opened)?, target: place.target, kind, granted: place.granted })
 }
 
 const fn reach(kind: BindKind) -> Reach {
@@ -251,9 +275,9 @@ fn limits(limits: &Limits, held: Held, of_others: u64) -> JailLimits {
     }
 }
 
-fn join_control_groups(spec: &Spec, report: &mut Report) -> Result<(), ReaperError> {
+fn join_control_groups(spec: &Spec, parcel: &mut Arrived, report: &mut Report) -> Result<(), ReaperError> {
     for door in &spec.control_groups {
-        let door = std::fs::File::from(handoff::take(*door)?);
+        let door = std::fs::File::from(parcel.take(*door)?);
         // Zero stands for whoever writes it.
         io::Write::write_all(&mut &door, b"0").map_err(ReaperError::ControlGroup)?;
     }
@@ -298,49 +322,6 @@ fn describe_links(links: &[Linked], report: &mut Report) {
         let promise = format!("{} leads to {}", link.path.display(), link.text.display());
         report.full(Enforcer::Landlock, Subject::path(&link.path, Access::Ro, link.granted), promise);
     }
-}
-
-/// Waits for whatever ends, until it is the agent's main process.
-fn reap_until(main: Pid) -> End {
-    loop {
-        match wait(WaitOptions::empty()) {
-            Ok(Some((pid, status))) if pid == main => return end_of(status),
-            Ok(_) | Err(Errno::INTR) => {}
-            // No children at all: the main process cannot have ended unseen.
-            Err(errno) => return End::Limit { limit: "process".to_owned(), message: format!("lost sight of the agent: {errno}") },
-        }
-    }
-}
-
-fn end_of(status: WaitStatus) -> End {
-    let limit = |limit: &str, message: &str| End::Limit { limit: limit.to_owned(), message: message.to_owned() };
-    match (status.exit_status(), status.terminating_signal()) {
-        (Some(code), _) => End::Exited { code },
-        (None, Some(libc::SIGXCPU)) => limit("cpu", "a process used up its CPU time"),
-        (None, Some(libc::SIGXFSZ)) => limit("home", "a process wrote past the largest file that it may have"),
-        (None, Some(signal)) => End::Signalled { signal },
-        (None, None) => End::Signalled { signal: 0 },
-    }
-}
-
-/// Hears the warden: passes on "close", and ends everything when the warden is gone.
-fn listen(socket: &OwnedFd, main: &PidFd, own_namespace: bool) {
-    loop {
-        match receive_message(socket, Waiting::Block) {
-            Ok(Received::Message(ToChild::Close { agent: _, grace_ms: _ })) => {
-                // A stopped process hears nothing until it is continued. One that is gone is no trouble.
-                let _ = main.signal(Signal::TERM).and_then(|_| main.signal(Signal::CONT));
-            }
-            // A process agent is told these over a socket of its own.
-            Ok(Received::Nothing | Received::Message(ToChild::Event { .. } | ToChild::Answer { .. })) => {}
-            // The warden is gone, or makes no sense.
-            Ok(Received::Closed) | Err(_) => break,
-        }
-    }
-    if !own_namespace {
-        end_descendants();
-    }
-    std::process::exit(i32::from(FAILED));
 }
 
 /// Kills whatever descends from this process. Who outlives even that is found by the warden, by control group or not at all.

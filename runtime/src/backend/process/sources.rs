@@ -2,7 +2,10 @@
 
 use std::{
     fs, io,
-    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    os::{
+        fd::{AsRawFd, OwnedFd},
+        unix::fs::MetadataExt,
+    },
     path::{Path, PathBuf},
 };
 
@@ -51,12 +54,7 @@ pub(super) type NoNamespace<'a> = Option<&'a str>;
 pub(super) fn open(launch: &Launch, none: NoNamespace<'_>) -> Result<Sources, SpawnError> {
     let mut sources = Sources::default();
     let reached = reach::reached(launch, none.is_none());
-    let is_there = |place: &&Reached| match place.origin {
-        Origin::System => fs::symlink_metadata(&place.host).is_ok(),
-        Origin::Read => true,
-        Origin::Home | Origin::Shared | Origin::Mount(_) | Origin::Device => false,
-    };
-    sources.read(&reached.iter().filter(is_there).map(|place| place.host.clone()).collect::<Vec<_>>())?;
+    sources.read(reached.iter().filter(|place| matches!(place.origin, Origin::System | Origin::Read)))?;
     for Reached { origin, host, guest, access } in &reached {
         let usage = match access {
             Access::Ro => Use::Read,
@@ -84,28 +82,32 @@ impl Sources {
     }
 
     /// Paths for reading: a link into another of them stays a link (`/bin` → `usr/bin`); any other is resolved, here and now.
-    fn read(&mut self, paths: &[PathBuf]) -> Result<(), SpawnError> {
-        let fail = |path: &Path| {
-            let path = path.to_owned();
-            move |source| SpawnError::Open { path, source }
-        };
+    fn read<'r>(&mut self, places: impl Iterator<Item = &'r Reached>) -> Result<(), SpawnError> {
         let mut trees = Vec::new();
         let mut linked = Vec::new();
-        for path in paths {
-            let resolved = fs::canonicalize(path).map_err(fail(path))?;
-            let link = fs::symlink_metadata(path).map_err(fail(path))?.is_symlink();
-            if link { linked.push((path, resolved)) } else { trees.push((path, resolved)) }
+        for Reached { origin, host, .. } in places {
+            let fail = |source| SpawnError::Open { path: host.clone(), source };
+            let link = match fs::symlink_metadata(host) {
+                Ok(found) => found.is_symlink(),
+                // Not every machine has all of the system's.
+                Err(error) if *origin == Origin::System && error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(fail(error)),
+            };
+            let opened = place(host, OFlags::empty(), |kind| link || is_plain(kind))?;
+            // Where it is: what was opened, not what its path leads to by now.
+            let resolved = fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())).map_err(fail)?;
+            if link { linked.push((host, resolved)) } else { trees.push((host, opened, resolved)) }
         }
         for (path, resolved) in linked {
-            if trees.iter().any(|(_, tree)| resolved.starts_with(tree)) {
-                let text = fs::read_link(path).map_err(fail(path))?;
+            if trees.iter().any(|(_, _, tree)| resolved.starts_with(tree)) {
+                let text = fs::read_link(path).map_err(|source| SpawnError::Open { path: path.clone(), source })?;
                 self.links.push(Linked { path: path.clone(), text, granted: Granted::Read });
             } else {
-                trees.push((path, resolved));
+                trees.push((path, place(&resolved, OFlags::NOFOLLOW, is_plain)?, resolved));
             }
         }
-        for (path, resolved) in trees {
-            self.push(place(&resolved, OFlags::NOFOLLOW, is_plain)?, path, Use::Read, Granted::Read);
+        for (path, opened, _) in trees {
+            self.push(opened, path, Use::Read, Granted::Read);
         }
         Ok(())
     }
@@ -154,7 +156,7 @@ fn own_directory(path: &Path) -> Result<OwnedFd, SpawnError> {
     place(path, OFlags::NOFOLLOW, |kind| kind == FileType::Directory)
 }
 
-fn place(path: &Path, flags: OFlags, accept: fn(FileType) -> bool) -> Result<OwnedFd, SpawnError> {
+fn place(path: &Path, flags: OFlags, accept: impl FnOnce(FileType) -> bool) -> Result<OwnedFd, SpawnError> {
     let fail = |source: io::Error| SpawnError::Open { path: path.to_owned(), source };
     if !path.is_absolute() {
         return Err(fail(io::Error::new(io::ErrorKind::InvalidInput, "not an absolute path")));

@@ -2,30 +2,18 @@
 
 use std::{
     io,
-    os::fd::OwnedFd,
     path::PathBuf,
-    process::{Child, Stdio as ChildStdio},
-    sync::Arc,
+    sync::{Arc, mpsc::sync_channel},
 };
 
 use super::{
-    SUBCOMMAND,
-    plan::{Given, plan},
+    ReaperProgram,
+    birth::{Birth, Born, Failure},
 };
 use crate::{
-    backend::{
-        Launch, Stdio,
-        handoff::Handoff,
-        nursery::Nursery,
-        packets,
-        spawned::{Containment, Spawned},
-    },
-    jail::{
-        JailError,
-        cgroup::Cgroup,
-        liveness,
-        namespaces::{self, NamespaceSupport},
-    },
+    backend::{Launch, nursery::Nursery, spawned::Spawned},
+    cell::CellId,
+    jail::{JailError, cgroup::Cgroup, liveness, namespaces::NamespaceSupport},
 };
 
 /// Why an agent could not be brought to life. What goes wrong later, in the jail, is told over the message socket.
@@ -60,24 +48,29 @@ pub enum SpawnError {
     Start(#[from] io::Error),
 }
 
+/// The control groups of an agent.
+#[derive(Debug, Clone)]
+pub enum Groups {
+    /// None: it is limited process by process.
+    None,
+    /// These.
+    Made(Arc<Cgroup>),
+    /// Some of its own, as an agent of this cell, made while its reaper is loaded; none where the machine gives none.
+    Of(CellId),
+}
+
 /// What a spawn needs beyond the launch.
 #[derive(Debug, Clone)]
 pub struct ProcessOptions {
-    /// What [`namespaces::prepare_warden`] said at the start of this process.
+    /// What [`crate::jail::namespaces::prepare_warden`] said at the start of this process.
     pub namespaces: NamespaceSupport,
-    /// Control groups for this agent, where they could be had.
-    pub cgroup: Option<Arc<Cgroup>>,
+    /// Its control groups; what came of it is [`Spawned::cgroup`].
+    pub groups: Groups,
     /// Whether the agent takes part in its cell's talk: it then has an address to connect to, and [`Spawned::hatch`] is where its
     /// connections arrive.
     pub speaks: bool,
-}
-
-/// A reaper that was just started.
-struct Born {
-    child: Child,
-    socket: OwnedFd,
-    hatch: Option<OwnedFd>,
-    containment: Containment,
+    /// What its reaper is started from.
+    pub reaper: ReaperProgram,
 }
 
 /// Brings an agent to life, in its jail. It says `Report` and then `Ready` (or `Refused`) over the message socket.
@@ -99,74 +92,50 @@ pub fn rehearse(launch: &Launch, options: &ProcessOptions) -> Result<Spawned, Sp
 }
 
 fn bring(launch: &Launch, options: &ProcessOptions, rehearsal: bool) -> Result<Spawned, SpawnError> {
+    let mut options = options.clone();
     let because = match &options.namespaces {
-        NamespaceSupport::Full => match raise(launch, options, None, rehearsal)? {
-            Outcome::Born(nursery, born) => return adopt(launch, nursery, born),
+        NamespaceSupport::Full => match raise(launch, &mut options, None, rehearsal)? {
+            Outcome::Born(spawned) => return Ok(*spawned),
             Outcome::NoNamespaces(because) => because,
         },
         NamespaceSupport::None { because } => because.clone(),
     };
-    match raise(launch, options, Some(because), rehearsal)? {
-        Outcome::Born(nursery, born) => adopt(launch, nursery, born),
+    match raise(launch, &mut options, Some(because), rehearsal)? {
+        Outcome::Born(spawned) => Ok(*spawned),
         Outcome::NoNamespaces(because) => Err(SpawnError::Start(io::Error::other(because))),
     }
 }
 
 enum Outcome {
-    Born(Nursery, Born),
+    Born(Box<Spawned>),
     NoNamespaces(String),
 }
 
-/// Why a birth failed: for good, or only with namespaces.
-enum Failure {
-    Namespaces(String),
-    Spawn(SpawnError),
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Spawn(error.into())
-    }
-}
-
-fn raise(launch: &Launch, options: &ProcessOptions, none: Option<String>, rehearsal: bool) -> Result<Outcome, SpawnError> {
-    let (launch, options) = (launch.clone(), options.clone());
-    let raised = Nursery::raise(move || {
-        if none.is_none() {
-            namespaces::enter().map_err(|error| Failure::Namespaces(format!("make namespaces for the agent: {error}")))?;
+/// Has a nursery thread start the reaper, and makes the control groups meanwhile.
+fn raise(launch: &Launch, options: &mut ProcessOptions, none: Option<String>, rehearsal: bool) -> Result<Outcome, SpawnError> {
+    let (tell, groups) = sync_channel(1);
+    let birth = Birth { launch: launch.clone(), none, speaks: options.speaks, reaper: options.reaper.clone(), groups, rehearsal };
+    let meanwhile = || {
+        let cgroup = match &options.groups {
+            Groups::None => None,
+            Groups::Made(cgroup) => Some(Arc::clone(cgroup)),
+            // Where the machine gives no group, the agent is limited process by process, and its report says so.
+            Groups::Of(cell) => Cgroup::create(cell, &launch.agent, &launch.policy.limits).ok().map(Arc::new),
+        };
+        options.groups = cgroup.clone().map_or(Groups::None, Groups::Made);
+        // A birth that failed has no use for them.
+        let _ = tell.send(cgroup);
+    };
+    match Nursery::raise_while(move || birth.give(), meanwhile) {
+        Ok((nursery, born)) => {
+            let Born { child, socket, hatch, cgroup, containment } = born;
+            let mut spawned = Spawned::adopt(child, nursery, containment, vec![launch.agent.clone()], socket)?;
+            (spawned.hatch, spawned.cgroup) = (hatch, cgroup);
+            Ok(Outcome::Born(Box::new(spawned)))
         }
-        birth(&launch, none.as_deref(), &options, rehearsal).map_err(Failure::Spawn)
-    });
-    match raised {
-        Ok((nursery, born)) => Ok(Outcome::Born(nursery, born)),
         Err(Failure::Namespaces(because)) => Ok(Outcome::NoNamespaces(because)),
         Err(Failure::Spawn(error)) => Err(error),
     }
-}
-
-/// Starts the reaper; in the nursery thread.
-fn birth(launch: &Launch, none: Option<&str>, options: &ProcessOptions, rehearsal: bool) -> Result<Born, SpawnError> {
-    let (ours, theirs) = packets::pair().map_err(SpawnError::Handoff)?;
-    let mut handoff = Handoff::new(theirs).map_err(SpawnError::Handoff)?;
-    let (hatch, agents_end) = match options.speaks.then(packets::pair).transpose().map_err(SpawnError::Handoff)? {
-        Some((hatch, agents_end)) => (Some(hatch), Some(agents_end)),
-        None => (None, None),
-    };
-    let spec = plan(launch, none, Given { cgroup: options.cgroup.as_deref(), hatch: agents_end, rehearsal }, &mut handoff)?;
-    let child = handoff.spawn(SUBCOMMAND, &spec, |command| {
-        match launch.stdio {
-            Stdio::Captured => command.stdin(ChildStdio::null()).stdout(ChildStdio::piped()).stderr(ChildStdio::piped()),
-            Stdio::Inherited => command.stdin(ChildStdio::inherit()).stdout(ChildStdio::inherit()).stderr(ChildStdio::inherit()),
-        };
-    })?;
-    let containment = if none.is_some() { Containment::Subreaper } else { Containment::PidNamespace };
-    Ok(Born { child, socket: ours, hatch, containment })
-}
-
-fn adopt(launch: &Launch, nursery: Nursery, born: Born) -> Result<Spawned, SpawnError> {
-    let mut spawned = Spawned::adopt(born.child, nursery, born.containment, vec![launch.agent.clone()], born.socket)?;
-    spawned.hatch = born.hatch;
-    Ok(spawned)
 }
 
 /// The agent's own pid, once it is ready. Children are listed in the order in which they came; what was orphaned came later.

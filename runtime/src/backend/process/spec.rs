@@ -1,10 +1,11 @@
 //! What a reaper is told: everything is decided, and opened; it looks nothing up.
 
-use std::{os::fd::RawFd, path::PathBuf};
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    backend::parcel::Enclosed,
     cell::AgentName,
     jail::cgroup::{Cgroup, Holds},
     policy::{Granted, Limits},
@@ -19,11 +20,11 @@ pub(super) enum Use {
     Device,
 }
 
-/// One granted place: a descriptor that was opened for it, and where the agent sees it.
+/// One granted place: what was opened for it, and where the agent sees it.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Place {
-    pub descriptor: RawFd,
+    pub opened: Enclosed,
     pub target: PathBuf,
     pub usage: Use,
     pub granted: Granted,
@@ -43,7 +44,14 @@ pub(super) struct Linked {
 #[serde(rename_all = "lowercase", tag = "kind", deny_unknown_fields)]
 pub(super) enum View {
     /// A root of its own, in namespaces of its own.
-    Own { links: Vec<Linked>, texts: Vec<(PathBuf, String)> },
+    Own {
+        links: Vec<Linked>,
+        texts: Vec<(PathBuf, String)>,
+        /// A network namespace that nobody else is in, for the reaper to enter: it was made while the reaper was loaded.
+        network: Enclosed,
+        /// Where the nursery waits for the reaper to have moved into its root, to unmount what it left.
+        door: Enclosed,
+    },
     /// The machine's root, as far as Landlock lets it.
     Shared {
         /// Why there are no namespaces.
@@ -70,11 +78,11 @@ pub(super) struct Spec {
     /// Processes and threads of the same user that are not the agent's, where all are counted together.
     pub processes_of_others: u64,
     /// `cgroup.procs` of the control groups that were made for the agent.
-    pub control_groups: Vec<RawFd>,
+    pub control_groups: Vec<Enclosed>,
     /// Which limits those hold.
     pub held: Held,
     /// Where the agent's connections to its cell are sent; `None` where it has no part in its cell's talk.
-    pub hatch: Option<RawFd>,
+    pub hatch: Option<Enclosed>,
 }
 
 /// The limits that control groups hold.

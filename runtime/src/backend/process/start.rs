@@ -5,6 +5,7 @@ use std::{
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
     process::Command,
+    sync::mpsc::sync_channel,
     thread,
 };
 
@@ -98,22 +99,21 @@ impl Prepared {
 
     /// Starts the program. It has executed when this returns. `files`, where the agent reaches less than this process does.
     pub(super) fn start(self, files: Option<Vec<FileRule>>) -> Result<Started, StartError> {
-        let Self { mut command, name } = self;
-        spawn(&mut command, &name, files)
+        let Self { command, name } = self;
+        spawn(command, name, files)
     }
 }
 
-fn spawn(command: &mut Command, name: &str, files: Option<Vec<FileRule>>) -> Result<Started, StartError> {
+fn spawn(mut command: Command, name: String, files: Option<Vec<FileRule>>) -> Result<Started, StartError> {
     // A layer of Landlock binds a thread: one of its own starts the agent, one layer further in than this process, which it
-    // then can neither signal nor trace.
-    let spawned = thread::scope(|scope| {
-        let start = || {
-            shield(files).map_err(|error| StartError::Shield(Box::new(error)))?;
-            command.spawn().map_err(|source| explain(name, source))
-        };
-        let thread = thread::Builder::new().spawn_scoped(scope, start).map_err(StartError::Watch)?;
-        thread.join().unwrap_or_else(|_| Err(StartError::Watch(io::Error::other("the starting thread ended early"))))
-    })?;
+    // then can neither signal nor trace. It ends by itself; nothing waits for that.
+    let (tell, told) = sync_channel(1);
+    let start = move || {
+        let shielded = shield(files).map_err(|error| StartError::Shield(Box::new(error)));
+        let _ = tell.send(shielded.and_then(|()| command.spawn().map_err(|source| explain(&name, source))));
+    };
+    thread::Builder::new().spawn(start).map_err(StartError::Watch)?;
+    let spawned = told.recv().map_err(|_| StartError::Watch(io::Error::other("the starting thread ended early")))??;
     // Not waited for yet, so that its number is its own. Waiting is the reaper's work, for this child and all others.
     let pid =
         i32::try_from(spawned.id()).ok().and_then(Pid::from_raw).ok_or_else(|| StartError::Watch(io::ErrorKind::InvalidData.into()))?;

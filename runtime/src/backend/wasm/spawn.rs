@@ -90,7 +90,7 @@ fn bring(subcommand: &'static str, arguments: &[String], launches: &[Launch], ca
     let spec = HostSpec { launches: launches.to_vec(), programs, program_of, rehearsal };
     let arguments = arguments.to_vec();
     let (nursery, child) = Nursery::raise(move || {
-        handoff.spawn(subcommand, &spec, |command| {
+        handoff.spawn(None, subcommand, &spec, |command| {
             command.args(arguments);
             if !inherited {
                 command.stdin(Stream::null()).stdout(Stream::null()).stderr(Stream::piped());

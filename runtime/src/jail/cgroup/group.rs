@@ -54,6 +54,8 @@ struct Before {
 pub struct Cgroup {
     groups: Vec<Group>,
     swaps: bool,
+    /// Whether all of them were made for this agent: nothing can have happened in them before.
+    fresh: bool,
     before: Before,
 }
 
@@ -74,7 +76,7 @@ impl Cgroup {
     /// # Errors
     /// Where the machine gives none; the agent is then limited process by process.
     pub fn create(cell: &CellId, agent: &AgentName, limits: &Limits) -> Result<Self, CgroupUnavailable> {
-        let mut made = Self { groups: Vec::new(), swaps: false, before: Before::default() };
+        let mut made = Self { groups: Vec::new(), swaps: false, fresh: true, before: Before::default() };
         let mut unusable = None;
         for parent in parents() {
             let Some(holds) = parent.holds.beyond(made.holds()) else { continue };
@@ -87,7 +89,9 @@ impl Cgroup {
         if made.groups.is_empty() {
             return Err(unusable.unwrap_or(CgroupUnavailable::NotFound));
         }
-        made.before = Before { cpu: made.cpu_in_all().unwrap_or_default(), out_of_memory: made.killed_for_memory() };
+        if !made.fresh {
+            made.before = Before { cpu: made.cpu_in_all().unwrap_or_default(), out_of_memory: made.killed_for_memory() };
+        }
         Ok(made)
     }
 
@@ -102,6 +106,8 @@ impl Cgroup {
                 // Whoever is in it, so that it stays, is counted, too, until it is swept.
                 if fs::remove_dir(&path).is_ok() {
                     fs::create_dir(&path).map_err(fail)?;
+                } else {
+                    self.fresh = false;
                 }
             }
             Err(error) => return Err(fail(error)),
@@ -294,7 +300,7 @@ mod tests {
         write("cpuacct.usage", "9000000000\n");
         write("memory.oom_control", "oom_kill 2\n");
         let before = Before { cpu: Duration::from_secs(8), out_of_memory: 2 };
-        let cgroup = Cgroup { groups: vec![group(dir.path(), Version::One)], swaps: false, before };
+        let cgroup = Cgroup { groups: vec![group(dir.path(), Version::One)], swaps: false, fresh: false, before };
         assert_eq!(cgroup.cpu_used().expect("read"), Duration::from_secs(1));
         assert!(!cgroup.ran_out_of_memory());
         write("memory.oom_control", "oom_kill 3\n");

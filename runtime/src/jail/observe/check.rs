@@ -90,7 +90,7 @@ pub struct Expected<'a> {
     pub warden: Option<&'a Status>,
     /// The warden's namespaces.
     pub warden_namespaces: Option<&'a [String]>,
-    /// This program, and its inode.
+    /// The program that it runs, where it is a part of Lazarus, and its inode.
     pub program: Option<&'a (PathBuf, u64)>,
     /// Directories and files that it may have open, as it sees them.
     pub places: Vec<PathBuf>,

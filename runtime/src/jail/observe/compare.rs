@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use super::{
     Bounds, Descriptor, Mapping, Membership, NAMESPACES, Observed, Resource, Seen, Status, Target,
     check::{Check, Checks, Expected, Part},
+    parse::plain,
 };
 use crate::{
     jail::{GAINS_NO_CAPABILITY, NO_CORE_DUMP},
@@ -173,11 +174,6 @@ fn limits(expected: &Expected<'_>, seen: &Seen<Vec<(String, Bounds)>>, checks: &
     }
 }
 
-/// A path without what the kernel says of one that was removed.
-fn plain(path: &str) -> &str {
-    path.strip_suffix(" (deleted)").unwrap_or(path)
-}
-
 fn is_below(path: &str, places: &[PathBuf]) -> bool {
     let path = Path::new(plain(path));
     // The kernel writes no such path: whatever did is not believed.
@@ -233,7 +229,7 @@ fn descriptors(expected: &Expected<'_>, observed: &Observed, checks: &mut Checks
     }
 }
 
-/// Whether a mapping is code of this very program, by its file, wherever that is seen.
+/// Whether a mapping is code of the process's own program, by its file, wherever that is seen.
 fn is_program(expected: &Expected<'_>, mapping: &Mapping) -> bool {
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
     let mapped = Path::new(plain(&mapping.path));
@@ -260,7 +256,7 @@ fn memory(expected: &Expected<'_>, maps: &Seen<Vec<Mapping>>, checks: &mut Check
     };
     let pages = ("memory that is both writable and executable", "none");
     let files = match expected.who.part {
-        Part::Reaper => ("mapped code", "this program and the system's libraries"),
+        Part::Reaper => ("mapped code", "the program of reapers and the system's libraries"),
         Part::Host => ("mapped code", "this program, the system's libraries, and compiled programs of the cache"),
         Part::Agent => ("mapped files", "inside of what was granted"),
     };

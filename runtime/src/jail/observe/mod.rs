@@ -14,7 +14,7 @@ mod read;
 
 pub use check::{Agrees, Check, Expected, Part, Who};
 pub use compare::compare;
-pub use read::{observe, program};
+pub use read::{held_program, observe, program};
 
 /// A part of what was looked at, or why it could not be read.
 pub type Seen<T> = Result<T, String>;

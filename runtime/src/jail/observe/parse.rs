@@ -86,6 +86,11 @@ pub(super) fn inodes(table: &str) -> Vec<u64> {
     table.lines().skip(1).flat_map(|line| line.split_ascii_whitespace().skip(8).filter_map(|word| word.parse().ok())).collect()
 }
 
+/// A path without what the kernel says of one that was removed.
+pub(super) fn plain(path: &str) -> &str {
+    path.strip_suffix(" (deleted)").unwrap_or(path)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     os::unix::fs::{FileTypeExt, MetadataExt},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use super::{Descriptor, NAMESPACES, Observed, Seen, Target, parse};
@@ -116,6 +116,16 @@ fn networked(pid: u32) -> Seen<Vec<u64>> {
         }
     }
     Ok(found)
+}
+
+/// A program of this name that a process holds open, to start others from, and its inode; also one that was replaced since.
+pub fn held_program(pid: u32, wanted: &str) -> Option<(PathBuf, u64)> {
+    let is_it = |path: &Path| path.file_name().is_some_and(|name| parse::plain(&name.to_string_lossy()) == wanted);
+    numbers(pid, "fd", DESCRIPTORS_MOST).ok()?.into_iter().find_map(|number| {
+        let path = PathBuf::from(link(pid, &format!("fd/{number}")).ok()?);
+        let inode = fs::metadata(format!("/proc/{pid}/fd/{number}")).ok()?.ino();
+        is_it(&path).then_some((path, inode))
+    })
 }
 
 /// The program that a process runs, and its inode.

@@ -67,7 +67,7 @@ pub(super) fn apply(profile: Profile, own_namespaces: bool, speaks: bool, report
     for list in lists {
         programs.push(compile(list).map_err(JailError::Seccomp)?);
     }
-    install(&chain::chain(programs)).map_err(JailError::Seccomp)?;
+    install(&chain::straighten(chain::chain(programs))).map_err(JailError::Seccomp)?;
     let sockets =
         if speaks { "opens no socket to any network or service but its own cell" } else { "opens no socket to any network or service" };
     report.full(Enforcer::Seccomp, Address::Network, sockets);

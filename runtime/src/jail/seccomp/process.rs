@@ -165,11 +165,11 @@ fn sockets(speaks: bool) -> Result<Rules, SeccompError> {
     let mut rules = any_arguments(SOCKETS);
     if speaks {
         let other_families = all(vec![differs(0, libc::AF_UNIX)?])?;
-        // The flags of a type are two bits outside of its mask.
-        let other_types = (0..=SOCKET_TYPE_MASK).filter(|kind| *kind != libc::SOCK_STREAM);
+        // The flags of a type are two bits outside of its mask. Every other type differs from streams in one of the bits within.
+        let bits = (0..i32::BITS).map(|bit| 1 << bit).filter(|bit| SOCKET_TYPE_MASK & bit != 0);
         let mut refused = vec![other_families];
-        for kind in other_types {
-            refused.push(all(vec![masked(1, SOCKET_TYPE_MASK, kind)?])?);
+        for bit in bits {
+            refused.push(all(vec![masked(1, bit, bit & !libc::SOCK_STREAM)?])?);
         }
         rules.insert(libc::SYS_socket, refused);
         rules.remove(&HELD);

@@ -4,12 +4,12 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use super::Life;
 use crate::{
-    backend::Program,
+    backend::{Program, process::SMALL_PROGRAM},
     cell::{AgentName, ProcessRef, Record},
     jail::{
         cgroup,
         liveness::{self, Liveness},
-        observe::{Agrees, Check, Expected, Observed, Part, Resource, Status, Who, compare, observe, program},
+        observe::{Agrees, Check, Expected, Observed, Part, Resource, Status, Who, compare, held_program, observe, program},
     },
     operator::Operator,
     policy::{Enforcer, Report, Subject},
@@ -29,7 +29,9 @@ struct Ground<'a> {
     all: &'a [Life],
     lives: Vec<&'a Life>,
     warden: Option<Observed>,
+    /// What it runs, and what it starts reapers from.
     program: Option<(PathBuf, u64)>,
+    small_program: Option<(PathBuf, u64)>,
     /// What each agent launched, where that was kept.
     homes: BTreeMap<AgentName, Vec<PathBuf>>,
     /// Compiled programs.
@@ -103,6 +105,7 @@ impl Operator {
             lives: lives.iter().filter(|life| life.run.ended.is_none()).collect(),
             warden: observe(warden),
             program: program(warden.pid).ok(),
+            small_program: held_program(warden.pid, SMALL_PROGRAM),
             homes: places.collect(),
             compiled: compiled.collect(),
         };
@@ -163,6 +166,10 @@ impl<'a> Ground<'a> {
         let warden = self.warden.as_ref();
         let status: Option<&Status> = warden.and_then(|warden| warden.threads.as_ref().ok()?.first());
         let namespaces = warden.and_then(|warden| warden.namespaces.as_ref().ok()).map(Vec::as_slice);
+        let program = match who.part {
+            Part::Reaper => self.small_program.as_ref().or(self.program.as_ref()),
+            Part::Host | Part::Agent => self.program.as_ref(),
+        };
         let group = match (who.part, agents.first()) {
             (Part::Host, _) | (_, None) => None,
             (Part::Agent | Part::Reaper, Some(life)) => Some(cgroup::name(&self.record.proposal.cell_id, &life.run.agent)),
@@ -173,7 +180,7 @@ impl<'a> Ground<'a> {
             granted,
             warden: status,
             warden_namespaces: namespaces,
-            program: self.program.as_ref(),
+            program,
             places,
             code,
             group,
