@@ -364,25 +364,31 @@ pub struct HeldCall {
     pub id: u64,
     /// The thread that makes it.
     pub thread: u32,
+    /// Its number.
+    pub number: libc::c_long,
     /// Its arguments. Pointers are into that thread's memory.
     pub arguments: [u64; 6],
 }
 
-/// Has one system call of this thread, and of whatever it starts from now on, held for whoever reads the returned descriptor.
+/// Has these system calls of this thread, and of whatever it starts from now on, held for whoever reads the returned descriptor.
 ///
-/// The thread must have `no_new_privs`. A filter that refuses the call comes first: it is then refused, and nobody is asked.
+/// The thread must have `no_new_privs`. A filter that refuses a call comes first: it is then refused, and nobody is asked.
 ///
 /// # Errors
 /// What the kernel says: `EBUSY` where somebody else holds calls of this thread already.
-pub fn hold_calls(number: libc::c_long) -> io::Result<OwnedFd> {
+pub fn hold_calls(numbers: &[libc::c_long]) -> io::Result<OwnedFd> {
     // From linux/bpf_common.h: load a word at an offset (that of the call's number is 0); jump if equal; return.
-    let number = u32::try_from(number).map_err(|_| Error::from_raw_os_error(libc::EINVAL))?;
-    let step = |code: u16, jf: u8, k: u32| libc::sock_filter { code, jt: 0, jf, k };
-    let mut program =
-        [step(0x20, 0, 0), step(0x15, 1, number), step(0x06, 0, libc::SECCOMP_RET_USER_NOTIF), step(0x06, 0, libc::SECCOMP_RET_ALLOW)];
-    let program = libc::sock_fprog { len: 4, filter: program.as_mut_ptr() };
+    let step = |code: u16, jt: u8, jf: u8, k: u32| libc::sock_filter { code, jt, jf, k };
+    let mut program = vec![step(0x20, 0, 0, 0)];
+    for number in numbers {
+        let number = u32::try_from(*number).map_err(|_| Error::from_raw_os_error(libc::EINVAL))?;
+        program.extend([step(0x15, 0, 1, number), step(0x06, 0, 0, libc::SECCOMP_RET_USER_NOTIF)]);
+    }
+    program.push(step(0x06, 0, 0, libc::SECCOMP_RET_ALLOW));
+    let length = u16::try_from(program.len()).map_err(|_| Error::from_raw_os_error(libc::EINVAL))?;
+    let program = libc::sock_fprog { len: length, filter: program.as_mut_ptr() };
     let flags = libc::SECCOMP_FILTER_FLAG_NEW_LISTENER;
-    // SAFETY: `program` and the four instructions that it points to live through the call, which only reads them.
+    // SAFETY: `program` and the instructions that it points to, as many as it says, live through the call, which only reads them.
     let listener = unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) };
     if listener < 0 {
         return Err(Error::last_os_error());
@@ -403,7 +409,7 @@ pub fn held_call(listener: BorrowedFd<'_>) -> io::Result<HeldCall> {
     if unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut held) } < 0 {
         return Err(Error::last_os_error());
     }
-    Ok(HeldCall { id: held.id, thread: held.pid, arguments: held.data.args })
+    Ok(HeldCall { id: held.id, thread: held.pid, number: held.data.nr.into(), arguments: held.data.args })
 }
 
 /// Ends a held call with an error number; 0 lets it return 0 without having been made.

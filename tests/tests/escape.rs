@@ -136,9 +136,38 @@ fn every_attack_is_held() {
 /// Process agents and fallen hosts: what an ordinary user's kernel gives less of. Where this is no root, the test above is that user's.
 #[test]
 fn every_attack_is_held_for_an_ordinary_user() {
-    if !rustix::process::geteuid().is_root() {
-        return;
+    if rustix::process::geteuid().is_root() {
+        drill_of_another(&["--only", "process", "--only", "fallen"]);
     }
+}
+
+/// And without user namespaces, as on Ubuntu: process agents see the machine's files, and Landlock, seccomp and the reaper are all there is.
+#[test]
+fn every_attack_by_a_process_is_held_without_namespaces() {
+    let drill = std::thread::scope(|scope| {
+        let run = scope.spawn(|| {
+            deny(libc::SYS_unshare, libc::EPERM);
+            if rustix::process::geteuid().is_root() {
+                drill_of_another(&["--only", "process"])
+            } else {
+                assert_held(&Ground::new().drill(&["--only", "process"]))
+            }
+        });
+        run.join().expect("it does not panic")
+    });
+    assert_eq!(drill["machine"]["namespaces"], false, "{}", drill["machine"]);
+    // What Landlock does not know is held all the same, and not only reported.
+    let attacks = drill["attacks"].as_array().expect("attacks");
+    for name in
+        ["paths/mode-outside", "paths/time-outside", "paths/owner-outside", "paths/attribute-in-read-only", "paths/mode-of-what-is-open"]
+    {
+        let attack = attacks.iter().find(|attack| attack["name"] == name).unwrap_or_else(|| panic!("{name} is not in the catalogue"));
+        assert_eq!((&attack["outcome"], &attack["how"]), (&Value::from("HELD"), &Value::from("EPERM")), "{attack}");
+    }
+}
+
+/// A drill by somebody who is not root, with a copy of the program and a root of their own.
+fn drill_of_another(only: &[&str]) -> Value {
     let home = tempfile::Builder::new().prefix("lzu-").tempdir().expect("a home");
     let program = home.path().join("lazarus");
     for name in ["lazarus", "lazarus-jail"] {
@@ -150,12 +179,13 @@ fn every_attack_is_held_for_an_ordinary_user() {
     let other = OTHER.to_string();
     let mut command = Command::new("setpriv");
     command.args(["--reuid", &other, "--regid", &other, "--clear-groups", "--inh-caps=-all"]).arg(&program);
-    command.args(["--json", "drill", "--only", "process", "--only", "fallen"]);
+    command.args(["--json", "drill"]).args(only);
     command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", home.path()).env("TMPDIR", home.path()).current_dir(home.path());
     let drill = assert_held(&finish(command.env("LAZARUS_ROOT", home.path().join("root")).stdin(Stdio::null())));
     assert_eq!(drill["machine"]["user"], OTHER);
     let left = std::fs::read_dir(home.path()).expect("there").filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     assert_eq!(left.filter(|name| name.starts_with("lazarus-drill-")).collect::<Vec<_>>(), Vec::<String>::new());
+    drill
 }
 
 /// Old kernels, and seccomp filters of containers, have no `openat2`: whatever resolves names of files then does it itself.
@@ -164,7 +194,7 @@ fn every_attack_is_held_without_openat2() {
     let ground = Ground::new();
     let outcome = std::thread::scope(|scope| {
         let run = scope.spawn(|| {
-            deny(libc::SYS_openat2);
+            deny(libc::SYS_openat2, libc::ENOSYS);
             ground.drill(&["--only", "component", "--only", "preview1", "--only", "fallen", "--only", "paths"])
         });
         run.join().expect("it does not panic")
@@ -176,10 +206,10 @@ fn every_attack_is_held_without_openat2() {
     assert_eq!(resolvers, BTreeSet::from(["own".to_owned()]));
 }
 
-/// Makes a system call "not exist" for this thread and all that it starts.
-fn deny(number: i64) {
+/// Has a system call fail for this thread and all that it starts.
+fn deny(number: i64, errno: i32) {
     let arch = std::env::consts::ARCH.try_into().expect("an architecture with filters");
-    let missing = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    let missing = SeccompAction::Errno(errno.unsigned_abs());
     let filter = SeccompFilter::new([(number, Vec::new())].into(), SeccompAction::Allow, missing, arch).expect("a filter");
     let program: BpfProgram = filter.try_into().expect("compiled");
     seccompiler::apply_filter(&program).expect("applied");

@@ -32,4 +32,4 @@ pub use landlock::shield;
 pub use newroot::{Bind, BindKind, Link, NewRoot, SCRATCH};
 pub use rlimits::NO_CORE_DUMP;
 pub use rules::{FileRule, Jail, JailLimits, Profile, Reach};
-pub use seccomp::{SyscallRuling, Verdict, hold_connects, refuse_connects, ruling};
+pub use seccomp::{CONNECT, MARKS, SyscallRuling, Verdict, decides_only, hold, refuse_connects, ruling};

@@ -125,7 +125,7 @@ impl Jail {
         self
     }
 
-    /// Lets a process agent make UNIX stream sockets. The caller has to hold its calls of `connect(2)`: see [`super::hold_connects`].
+    /// Lets a process agent make UNIX stream sockets. The caller has to hold its calls of `connect(2)`: see [`super::hold`].
     #[must_use]
     pub fn speaks(mut self) -> Self {
         self.speaks = true;

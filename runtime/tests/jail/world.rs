@@ -1,6 +1,10 @@
 //! Machines that give less: simulated by a filter that every process from here on inherits.
 
-use std::{collections::BTreeMap, process::Command};
+use std::{
+    collections::BTreeMap,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    process::Command,
+};
 
 use lazarus::{
     backend::{
@@ -27,6 +31,7 @@ pub const CASES: &[Case] = &[
     ("without_landlock_nothing_runs_unless_accepted", no_landlock),
     ("without_namespaces_agents_are_tied_down_otherwise", no_namespaces_given),
     ("a_mount_elsewhere_needs_a_namespace", mount_elsewhere),
+    ("marks_of_files_are_left_alone_without_a_mount_namespace", marks),
     ("control_groups_hold_what_rlimits_cannot", control_groups),
     ("control_groups_that_cannot_be_used_are_reported", no_control_groups),
 ];
@@ -113,6 +118,46 @@ fn inner_no_namespaces() {
         matches!(&entry.extent, Extent::Partial { because } if because.contains("namespace"))
     };
     assert!(partial("leaves no process behind") && partial("sees no file"), "{report:?}");
+}
+
+/// The tools that everybody uses: they work on what is the agent's own, and leave alone what is not.
+fn marks() {
+    let mut world = World::new();
+    world.namespaces = no_namespaces();
+    let (own, rw) = (world.path("ro"), world.path("rw"));
+    world.mount("ro", &own, Access::Ro);
+    world.mount("rw", &rw, Access::Rw);
+    let mode = |path: &str| std::fs::metadata(world.path(path)).unwrap().permissions().mode() & 0o777;
+    let years = |path: &str| std::fs::metadata(world.path(path)).unwrap().mtime() / 31_556_952 + 1970;
+    for path in ["home/file", "outside/file", "ro/file", "rw/file"] {
+        std::fs::set_permissions(world.path(path), std::fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let script = format!(
+        "cd {home}; ln -s {outside} out; mkdir dir; echo x > dir/x; chmod 640 dir/x
+         for file in file {rw}/file; do chmod 600 $file && touch -d 2001-06-01 $file && echo own; done
+         for file in {outside}/file out/file ../outside/file {own}/file {outside}; do
+           chmod 777 $file 2>/dev/null && echo changed mode $file; touch -d 2001-06-01 $file 2>/dev/null && echo changed time $file
+           chmod 777 /proc/self/root$file 2>/dev/null && echo changed through root; done
+         exec 9<{own}/file; chmod 777 /dev/fd/9 2>/dev/null && echo changed what is open; chmod 777 /proc/self/fd/9 2>/dev/null && echo changed it
+         cp -p dir/x copy && tar cf t.tar dir && rm -r dir && tar xpf t.tar && stat -c '%a %a' dir/x copy | sort -u
+         chmod 4755 copy 2>/dev/null && echo set-user-id; echo end",
+        home = world.path("home"),
+        outside = world.path("outside"),
+    );
+    let life = world.run(&["/bin/sh", "-c", &script]);
+    assert_eq!(life.stdout, "own\nown\n640 640\nend\n", "{life:?}");
+    assert_eq!((mode("home/file"), years("home/file")), (0o600, 2001));
+    assert_eq!((mode("rw/file"), years("rw/file")), (0o600, 2001));
+    for path in ["outside/file", "ro/file"] {
+        assert_eq!(mode(path), 0o644, "{path}");
+        assert!(years(path) > 2001, "{path}");
+    }
+    let report = life.report.expect("a report");
+    let entry = report.entries().iter().find(|entry| entry.promise.contains("modes, owners, times")).unwrap();
+    assert_eq!((entry.enforcer, &entry.extent), (Enforcer::Seccomp, &Extent::Full));
+    // One that speaks with its cell has both held.
+    world.speaks = true;
+    world.expect(&[("ok", format!("read:{own}/file")), ("EACCES", format!("write:{own}/file"))]);
 }
 
 fn mount_elsewhere() {

@@ -13,7 +13,7 @@ use rustix::{
 };
 use signal_hook::consts::SIGCHLD;
 
-use super::{connect::Leader, start::Started};
+use super::{held::Leader, start::Started};
 use crate::{
     backend::{
         packets::{Received, Waiting, receive_message},

@@ -12,14 +12,12 @@
 
 use std::{
     fs::File,
-    io::{self, IoSlice},
+    io::IoSlice,
     mem::MaybeUninit,
     os::{
         fd::{AsFd, BorrowedFd, OwnedFd},
         unix::fs::FileExt,
     },
-    sync::Arc,
-    thread,
 };
 
 use rustix::{
@@ -37,62 +35,11 @@ const FAMILY_BYTES: usize = 2;
 /// The longest address of a UNIX socket: unix(7).
 const ADDRESS_MOST_BYTES: usize = FAMILY_BYTES + 108;
 
-/// What decides about every connection of an agent. It begins with the first: most agents never make one.
-pub(super) struct Leader {
-    listener: Arc<OwnedFd>,
-    hatch: Arc<OwnedFd>,
-    leads: bool,
-}
-
-impl Leader {
-    pub(super) fn new(listener: OwnedFd, hatch: OwnedFd) -> Self {
-        Self { listener: Arc::new(listener), hatch: Arc::new(hatch), leads: false }
-    }
-
-    /// Becomes readable with the first connection; `None` once a thread leads them.
-    pub(super) fn waits(&self) -> Option<BorrowedFd<'_>> {
-        (!self.leads).then(|| self.listener.as_fd())
-    }
-
-    /// Leads connections from now on, in a thread of its own: whoever makes one could keep it waiting.
-    ///
-    /// An agent that has used up its processes leaves none for that thread. Its connection then fails, as one does that finds no room
-    /// (`EAGAIN`), and the next one is as good as the first.
-    pub(super) fn begin(&mut self) {
-        let (listener, hatch) = (Arc::clone(&self.listener), Arc::clone(&self.hatch));
-        self.leads = thread::Builder::new().spawn(move || lead(&listener, &hatch)).is_ok();
-        if !self.leads
-            && let Ok(held) = unchecked::held_call(self.listener.as_fd())
-        {
-            let _ = unchecked::end_held_call(self.listener.as_fd(), held.id, libc::EAGAIN);
-        }
-    }
-}
-
-/// Whether connections can be led at all: the address that an agent names is read from its memory.
-pub(super) fn is_possible() -> io::Result<()> {
-    File::open("/proc/self/stat").map(drop)
-}
-
-/// Decides about every connection of the agent, for as long as there is one.
-fn lead(listener: &OwnedFd, hatch: &OwnedFd) {
-    loop {
-        let held = match unchecked::held_call(listener.as_fd()) {
-            Ok(held) => held,
-            // Who asked has gone, or this thread was interrupted.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINTR)) => continue,
-            Err(_) => return,
-        };
-        let errno = match lead_one(listener.as_fd(), hatch, &held) {
-            Ok(()) => 0,
-            Err(errno) => errno.raw_os_error(),
-        };
-        // One that went away meanwhile has no use for an answer.
-        let _ = unchecked::end_held_call(listener.as_fd(), held.id, errno);
-    }
-}
-
-fn lead_one(listener: BorrowedFd<'_>, hatch: &OwnedFd, held: &HeldCall) -> Result<(), Errno> {
+/// Decides about one connection.
+///
+/// # Errors
+/// What the caller is told: `EACCES` for every address but that of its cell.
+pub(super) fn lead(listener: BorrowedFd<'_>, hatch: &OwnedFd, held: &HeldCall) -> Result<(), Errno> {
     let [number, address, length, ..] = held.arguments;
     if !names_the_cell(held.thread, address, length) {
         return Err(Errno::ACCESS);

@@ -13,10 +13,13 @@
 //! and killed before it ends.
 //!
 //! An agent that takes part in its cell's talk connects to an address that leads to its warden and nowhere else: see [`connect`].
+//! Without a mount namespace, what it may change about files is decided call by call: see [`marks`].
 
 mod attend;
 mod birth;
 mod connect;
+mod held;
+mod marks;
 mod plan;
 mod program;
 mod reaper;

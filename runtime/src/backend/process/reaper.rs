@@ -16,7 +16,8 @@ use serde::Deserialize;
 
 use super::{
     attend::{Attended, Deaths, attend},
-    connect::{self, Leader},
+    held::{Duties, Leader},
+    marks::Marks,
     spec::{Held, Linked, Place, Spec, Use, View},
     start::{self, StartError, Started},
 };
@@ -29,9 +30,7 @@ use crate::{
         spawned::kill_own,
     },
     cell::AgentName,
-    jail::{
-        Bind, BindKind, FileRule, Jail, JailError, JailLimits, Link, NewRoot, Profile, Reach, hold_connects, refuse_connects, usher::Door,
-    },
+    jail::{Bind, BindKind, FileRule, Jail, JailError, JailLimits, Link, NewRoot, Profile, Reach, refuse_connects, usher::Door},
     policy::{Access, Address, Enforcer, Granted, LimitName, Limits, Report, Subject, Wall, format_duration},
     unchecked::{self, NothingInherited},
 };
@@ -40,7 +39,9 @@ use crate::{
 const FAILED: u8 = 125;
 /// What is promised of an agent that takes part in its cell's talk.
 const SPEAKS: &str = "connects to its cell, as itself and as nobody else";
-/// What holds the calls of `connect(2)`, or refuses them, is one filter.
+/// What is promised of one that has no mount namespace.
+const LEAVES_MARKS: &str = "leaves modes, owners, times and attributes of files alone, but where it may write";
+/// What holds calls, or refuses those of `connect(2)`, is one filter.
 const ONE_FILTER: Option<u64> = Some(1);
 /// How long descendants have to end after they were killed.
 const KILL_WAIT: Duration = Duration::from_secs(10);
@@ -173,6 +174,7 @@ fn bring_up(spec: Spec, closed: NothingInherited, mut parcel: Arrived, socket: &
     }
     let places = spec.places;
     let mut inner = None;
+    let mut marks = None;
     let mut linked = Vec::new();
     match spec.view {
         View::Own { links, texts, network, door } => {
@@ -182,9 +184,12 @@ fn bring_up(spec: Spec, closed: NothingInherited, mut parcel: Arrived, socket: &
             jail = jail.root(NewRoot { network, door, binds, links, texts });
         }
         View::Shared { because, links } => {
-            let mut files = Vec::new();
+            let (mut files, mut writable) = (Vec::new(), Vec::new());
             for place in places {
                 let bound = bind(place, &mut parcel)?;
+                if bound.kind == BindKind::Writable {
+                    writable.push(bound.source.try_clone().map_err(step("pass on what was granted"))?);
+                }
                 let (subject, reach) = (bound.subject(), reach(bound.kind));
                 let again = bound.source.try_clone().map_err(step("pass on what was granted"))?;
                 files.push(FileRule { place: again, reach, subject: None });
@@ -192,6 +197,7 @@ fn bring_up(spec: Spec, closed: NothingInherited, mut parcel: Arrived, socket: &
             }
             linked = links;
             inner = Some(files);
+            marks = Some(Marks::new(&writable).map_err(step("find where the agent may write"))?);
             // For this process alone, to find what descends from it; the agent is one layer further in, without it.
             let proc = std::fs::File::open("/proc").map_err(step("open /proc"))?;
             jail = jail.allow(proc.into(), Reach::Read).ends_itself();
@@ -201,10 +207,7 @@ fn bring_up(spec: Spec, closed: NothingInherited, mut parcel: Arrived, socket: &
     }
     report.append(jail.apply()?);
     describe_links(&linked, &mut report);
-    let leader = match hatch {
-        Some(hatch) => lead_connections(hatch, &mut report)?,
-        None => None,
-    };
+    let leader = hold(Duties { hatch, marks }, &mut report)?;
     let prepared = start::prepare(&spec.argv, spec.env, spec.home.as_deref());
     if let Ok(prepared) = &prepared {
         prepared.describe(&mut report);
@@ -229,21 +232,38 @@ fn bring_up(spec: Spec, closed: NothingInherited, mut parcel: Arrived, socket: &
     Ok(Some(MainProcess { started, deaths, leader }))
 }
 
-/// Decides, from now on, about every connection of the agent that is started later. Where the machine does not give that, nothing
-/// else would keep them in the cell: they are all refused then.
-fn lead_connections(hatch: OwnedFd, report: &mut Report) -> Result<Option<Leader>, ReaperError> {
-    let held = connect::is_possible().and_then(|()| hold_connects());
-    let listener = match held {
-        Ok(listener) => listener,
-        Err(error) => {
-            refuse_connects()?;
-            let because = format!("this machine lets nobody decide where it connects to ({error})");
-            report.partial(Enforcer::Seccomp, Address::Cell, SPEAKS, because).set = ONE_FILTER;
-            return Ok(None);
+/// Decides, from now on, about every connection of the agent that is started later, and about every change of a file's marks where there is
+/// no mount namespace. Where the machine does not give that, nothing else would keep connections in the cell: they are all refused then.
+fn hold(duties: Duties, report: &mut Report) -> Result<Option<Leader>, ReaperError> {
+    let (connects, marks) = (duties.hatch.is_some(), duties.marks.is_some());
+    let held = Leader::hold(duties);
+    if connects {
+        match &held {
+            Ok(_) => report.full(Enforcer::Seccomp, Address::Cell, SPEAKS).set = ONE_FILTER,
+            Err(error) => {
+                refuse_connects()?;
+                let because = format!("this machine lets nobody decide where it connects to ({error})");
+                report.partial(Enforcer::Seccomp, Address::Cell, SPEAKS, because).set = ONE_FILTER;
+            }
         }
-    };
-    report.full(Enforcer::Seccomp, Address::Cell, SPEAKS).set = ONE_FILTER;
-    Ok(Some(Leader::new(listener, hatch)))
+    }
+    if marks {
+        match &held {
+            Ok(_) => {
+                let held = report.full(Enforcer::Seccomp, Wall::Files, LEAVES_MARKS);
+                // Both are one filter.
+                held.set = ONE_FILTER.filter(|_| !connects);
+            }
+            Err(error) => {
+                let because = format!(
+                    "Landlock does not know them, there is no mount namespace, and this machine lets nobody decide about them ({error}): those \
+                     of this user's own files can be changed"
+                );
+                report.partial(Enforcer::Landlock, Wall::Files, LEAVES_MARKS, because);
+            }
+        }
+    }
+    Ok(held.ok().flatten())
 }
 
 fn bind(place: Place, parcel: &mut Arrived) -> Result<Bind, HandoffError> {
@@ -306,8 +326,6 @@ fn join_control_groups(spec: &Spec, parcel: &mut Arrived, report: &mut Report) -
 fn describe_shared(because: &str, report: &mut Report) {
     let names = format!("names and sizes of other files can be looked up: there is no mount namespace ({because})");
     report.partial(Enforcer::Landlock, Wall::Files, "sees no file but those that it was granted", names);
-    let marks = format!("Landlock does not know them: those of this user's own files can be changed without a mount namespace ({because})");
-    report.partial(Enforcer::Landlock, Wall::Files, "leaves modes, times and attributes of other files alone", marks);
     let others = format!("that there are others can be found out: there is no pid namespace ({because})");
     report.partial(Enforcer::Landlock, Wall::Processes, "sees no process but its own", others);
     let not_there = format!("it is not there: there is no mount namespace ({because}); TMPDIR leads into its home");

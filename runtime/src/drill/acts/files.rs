@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags, makedev};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, XattrFlags, makedev};
 
 use super::{at, done, number};
 
@@ -53,6 +53,20 @@ pub(in crate::drill) fn remove(arguments: &[String]) -> io::Result<String> {
 pub(in crate::drill) fn chmod(arguments: &[String]) -> io::Result<String> {
     let mode = u32::from_str_radix(at(arguments, 1)?, 8).map_err(|_| io::Error::other("a mode is octal"))?;
     done(rustix::fs::chmod(at(arguments, 0)?, Mode::from_raw_mode(mode)))
+}
+
+/// `[path, mode]`: the same by what is open, which was opened to be read.
+pub(in crate::drill) fn chmod_open(arguments: &[String]) -> io::Result<String> {
+    let mode = u32::from_str_radix(at(arguments, 1)?, 8).map_err(|_| io::Error::other("a mode is octal"))?;
+    let file = std::fs::File::open(at(arguments, 0)?)?;
+    done(rustix::fs::fchmod(file, Mode::from_raw_mode(mode)))
+}
+
+/// `[path]`: gives a file to the group that it has already, which is an act of its owner all the same.
+pub(in crate::drill) fn chown(arguments: &[String]) -> io::Result<String> {
+    let path = at(arguments, 0)?;
+    let group = rustix::fs::stat(path)?.st_gid;
+    done(rustix::fs::chown(path, None, Some(Gid::from_raw(group))))
 }
 
 /// `[path, seconds]`: sets when a file was changed last.

@@ -40,6 +40,11 @@ pub(in crate::drill) fn append_through_link(arguments: &[String]) -> io::Result<
     files::append(&[plant(at(arguments, 0)?, at(arguments, 1)?)?])
 }
 
+/// `[inside, target]`: plants a link to a file, and changes the mode of what it leads to.
+pub(in crate::drill) fn chmod_through_link(arguments: &[String]) -> io::Result<String> {
+    files::chmod(&[plant(at(arguments, 0)?, at(arguments, 1)?)?, "666".to_owned()])
+}
+
 /// `[inside, end]`: two links, where the second leads to `end`: to the first one, or to a file.
 pub(in crate::drill) fn follow_loop(arguments: &[String]) -> io::Result<String> {
     let (inside, end) = (at(arguments, 0)?, at(arguments, 1)?);

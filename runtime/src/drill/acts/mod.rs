@@ -10,9 +10,12 @@ mod processes;
 mod resources;
 
 pub(super) use descriptors::{exhaust, held, reopen};
-pub(super) use files::{append, chmod, create, execute, list, make_long, mknod, read, remove, set_time, set_xattr, truncate};
+pub(super) use files::{
+    append, chmod, chmod_open, chown, create, execute, list, make_long, mknod, read, remove, set_time, set_xattr, truncate,
+};
 pub(super) use links::{
-    append_through_link, create_through_link, follow_loop, hard_link, link_nameless, read_through_link, rename, swap_while_reading,
+    append_through_link, chmod_through_link, create_through_link, follow_loop, hard_link, link_nameless, read_through_link, rename,
+    swap_while_reading,
 };
 pub(super) use network::{connect, send_descriptors, socket};
 pub(super) use place::make_place;

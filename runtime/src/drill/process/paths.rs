@@ -3,10 +3,13 @@
 use super::{HIDDEN, READ_ONLY, row};
 use crate::drill::{
     Attack,
-    Death::Errno,
+    Death::{self, Errno},
     Outcome::{Crash, Escape, Read, Write},
     acts,
 };
+
+/// Behind a mount namespace; without one, refused by the reaper.
+const UNMARKED: &[Death] = &[Errno(libc::ENOENT), Errno(libc::EROFS), Errno(libc::EACCES), Errno(libc::EPERM)];
 
 /// The attacks.
 #[rustfmt::skip]
@@ -69,15 +72,25 @@ pub(super) const ATTACKS: &[Attack] = &[
     row("paths/remove-from-read-only", "removes a file that was granted for reading", acts::remove,
         &["{readonly}/file"], &["{inside}/file"], READ_ONLY, Write),
     row("paths/mode-in-read-only", "changes the mode of a file that was granted for reading", acts::chmod,
-        &["{readonly}/file", "666"], &["{inside}/file", "666"], READ_ONLY, Write).promised("modes, times and attributes of other files"),
+        &["{readonly}/file", "666"], &["{inside}/file", "666"], UNMARKED, Write).promised("modes, owners, times and attributes of files"),
+    row("paths/mode-of-what-is-open", "changes the mode of a file that it has open for reading", acts::chmod_open,
+        &["{readonly}/file", "666"], &["{inside}/file", "666"], UNMARKED, Write).promised("modes, owners, times and attributes of files"),
+    row("paths/owner-in-read-only", "gives a file that was granted for reading to a group", acts::chown,
+        &["{readonly}/file"], &["{inside}/file"], UNMARKED, Write).promised("modes, owners, times and attributes of files"),
     row("paths/time-in-read-only", "changes the times of a file that was granted for reading", acts::set_time,
-        &["{readonly}/file", "0"], &["{inside}/file", "0"], READ_ONLY, Write).promised("modes, times and attributes of other files"),
+        &["{readonly}/file", "0"], &["{inside}/file", "0"], UNMARKED, Write).promised("modes, owners, times and attributes of files"),
     row("paths/attribute-in-read-only", "gives an attribute to a file that was granted for reading", acts::set_xattr,
-        &["{readonly}/file", "user.drill"], &["{inside}/file", "user.drill"], READ_ONLY, Write).promised("modes, times and attributes of other files"),
+        &["{readonly}/file", "user.drill"], &["{inside}/file", "user.drill"], UNMARKED, Write).promised("modes, owners, times and attributes of files"),
     row("paths/mode-outside", "changes the mode of a file outside", acts::chmod,
-        &["{outside}/file", "666"], &["{inside}/file", "666"], HIDDEN, Write).promised("modes, times and attributes of other files"),
+        &["{outside}/file", "666"], &["{inside}/file", "666"], UNMARKED, Write).promised("modes, owners, times and attributes of files"),
     row("paths/time-outside", "changes the times of a file outside", acts::set_time,
-        &["{outside}/file", "0"], &["{inside}/file", "0"], HIDDEN, Write).promised("modes, times and attributes of other files"),
+        &["{outside}/file", "0"], &["{inside}/file", "0"], UNMARKED, Write).promised("modes, owners, times and attributes of files"),
+    row("paths/owner-outside", "gives a file outside to a group", acts::chown,
+        &["{outside}/file"], &["{inside}/file"], UNMARKED, Write).promised("modes, owners, times and attributes of files"),
+    row("paths/attribute-outside", "gives an attribute to a file outside", acts::set_xattr,
+        &["{outside}/file", "user.drill"], &["{inside}/file", "user.drill"], UNMARKED, Write).promised("modes, owners, times and attributes of files"),
+    row("paths/mode-through-link", "changes the mode of a file outside through a link in its home", acts::chmod_through_link,
+        &["{inside}", "{outside}/file"], &["{inside}", "{inside}/file"], UNMARKED, Write).promised("modes, owners, times and attributes of files"),
     row("paths/set-user-id", "marks a program of its own set-user-id", acts::chmod,
         &["{inside}/program", "4755"], &["{inside}/program", "0755"], &[Errno(libc::EPERM)], Escape),
     row("paths/replace-client", "writes into the very program that it was given", acts::append,

@@ -24,6 +24,7 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, SeccompRule, TargetA
 use super::{JailError, Profile, error::SeccompError};
 use crate::policy::{Address, Enforcer, Report, Wall};
 
+pub use process::MARKS;
 pub use ruling::{SyscallRuling, Verdict, ruling};
 
 /// How many filters a profile is, for whoever looks at the process.
@@ -92,13 +93,26 @@ pub(super) fn apply(profile: Profile, own_namespaces: bool, speaks: bool, report
     Ok(())
 }
 
-/// Has every `connect(2)` of this thread, and of what it starts, held for whoever reads the returned descriptor: it decides where they
-/// lead. To be called by the one thread that starts an agent, after its jail was applied with [`super::Jail::speaks`].
+/// The call that is held where an agent speaks with its cell: whoever holds it decides where it leads.
+pub const CONNECT: libc::c_long = process::HELD;
+
+/// Has calls of this thread, and of what it starts, held for whoever reads the returned descriptor. To be called by the one thread that
+/// starts an agent, after its jail was applied (for [`CONNECT`] with [`super::Jail::speaks`]).
 ///
 /// # Errors
 /// What the kernel says: `EBUSY` where Lazarus itself runs in a sandbox that works like this.
-pub fn hold_connects() -> std::io::Result<std::os::fd::OwnedFd> {
-    crate::unchecked::hold_calls(process::HELD)
+pub fn hold(calls: &[libc::c_long]) -> std::io::Result<std::os::fd::OwnedFd> {
+    crate::unchecked::hold_calls(calls)
+}
+
+/// Confines the thread that decides about held calls further: it executes nothing, starts nothing, and makes no socket.
+///
+/// # Errors
+/// What the kernel says.
+pub fn decides_only() -> Result<(), JailError> {
+    let never = rule::any_arguments(calls![SYS_execve, SYS_execveat, SYS_clone, SYS_socket, SYS_connect]);
+    let list = List { rules: never, on: errno(libc::EPERM), off: SeccompAction::Allow };
+    compile(list).and_then(|program| install(&program)).map_err(JailError::Seccomp)
 }
 
 /// Refuses every `connect(2)` of this thread, and of what it starts: for where they cannot be held.

@@ -58,8 +58,30 @@ const SOCKETS: &[Call] = calls![SYS_socket, SYS_connect, SYS_bind, SYS_listen, S
 /// The system call that is held, and decided outside of the agent, where an agent speaks with its cell.
 pub(super) const HELD: libc::c_long = libc::SYS_connect;
 
+/// Calls that change a file's mode, owner, times or attributes, which Landlock does not know: where there is no mount namespace, whoever
+/// holds them decides about each.
+#[rustfmt::skip]
+pub const MARKS: &[Call] = &[
+    ("fchmod", libc::SYS_fchmod), ("fchmodat", libc::SYS_fchmodat), ("fchmodat2", SYS_FCHMODAT2),
+    ("fchown", libc::SYS_fchown), ("fchownat", libc::SYS_fchownat), ("utimensat", libc::SYS_utimensat),
+    ("setxattr", libc::SYS_setxattr), ("lsetxattr", libc::SYS_lsetxattr), ("fsetxattr", libc::SYS_fsetxattr),
+    ("removexattr", libc::SYS_removexattr), ("lremovexattr", libc::SYS_lremovexattr), ("fremovexattr", libc::SYS_fremovexattr),
+    #[cfg(target_arch = "x86_64")] ("chmod", libc::SYS_chmod),
+    #[cfg(target_arch = "x86_64")] ("chown", libc::SYS_chown),
+    #[cfg(target_arch = "x86_64")] ("lchown", libc::SYS_lchown),
+    #[cfg(target_arch = "x86_64")] ("utime", libc::SYS_utime),
+    #[cfg(target_arch = "x86_64")] ("utimes", libc::SYS_utimes),
+    #[cfg(target_arch = "x86_64")] ("futimesat", libc::SYS_futimesat),
+];
+/// Newer calls for the same, with what they change in a structure: libraries fall back to the older ones. Not in libc for every target; the
+/// numbers are the same on all (added in Linux 6.13, 6.13 and 6.17).
+const NEWER_MARKS: &[Call] = &[("setxattrat", 463), ("removexattrat", 466), ("file_setattr", 469)];
+/// Requests of ioctl(2) that change attributes of a file that is open, be it only for reading: `FS_IOC_SETFLAGS` (in both widths),
+/// `FS_IOC_FSSETXATTR` and `FS_IOC_SETVERSION`, from linux/fs.h.
+const MARKS_BY_IOCTL: [u32; 4] = [0x4008_6602, 0x4004_6602, 0x401c_5820, 0x4008_7602];
+
 /// Every call that a list of process agents names, or that its rules look into.
-pub(super) const NAMED: [&[Call]; 6] = [DANGEROUS, DANGEROUS_HERE, SHARED_MEMORY, SOCKETS, &[QUOTACTL_FD], LOOKED_INTO];
+pub(super) const NAMED: [&[Call]; 8] = [DANGEROUS, DANGEROUS_HERE, SHARED_MEMORY, SOCKETS, &[QUOTACTL_FD], LOOKED_INTO, MARKS, NEWER_MARKS];
 
 /// Calls whose arguments decide.
 #[rustfmt::skip]
@@ -75,11 +97,12 @@ const TERMINAL_INJECTION: [u32; 2] = [0x5412, 0x541c]; // TIOCSTI, TIOCLINUX
 const SOCKET_TYPE_MASK: i32 = 0xf;
 
 /// The lists of a process agent. One that speaks with its cell may make UNIX stream sockets; where they lead is decided by whoever holds
-/// its calls of [`HELD`], see [`super::hold_connects`].
+/// its calls of [`HELD`], see [`super::hold`].
 pub(super) fn lists(own_namespaces: bool, speaks: bool) -> Result<Vec<List>, SeccompError> {
-    let not_there = any_arguments(calls![SYS_clone3, SYS_openat2]);
-    let mut dangerous = dangerous()?;
+    let mut not_there = any_arguments(calls![SYS_clone3, SYS_openat2]);
+    let mut dangerous = dangerous(own_namespaces)?;
     if !own_namespaces {
+        not_there.extend(any_arguments(NEWER_MARKS));
         dangerous.extend(any_arguments(SHARED_MEMORY));
         schedules_of_others(&mut dangerous)?;
     }
@@ -92,13 +115,17 @@ pub(super) fn lists(own_namespaces: bool, speaks: bool) -> Result<Vec<List>, Sec
     ])
 }
 
-fn dangerous() -> Result<Rules, SeccompError> {
+fn dangerous(own_namespaces: bool) -> Result<Rules, SeccompError> {
     let mut rules = any_arguments(DANGEROUS);
     rules.extend(any_arguments(&[QUOTACTL_FD]));
     rules.extend(any_arguments(DANGEROUS_HERE));
     let clones = NAMESPACE_FLAGS.iter().map(|flag| all(vec![masked(0, *flag, *flag)?])).collect::<Result<_, _>>()?;
     rules.insert(libc::SYS_clone, clones);
-    when_one_of(&mut rules, libc::SYS_ioctl, 1, &TERMINAL_INJECTION)?;
+    let mut requests = TERMINAL_INJECTION.to_vec();
+    if !own_namespaces {
+        requests.extend(MARKS_BY_IOCTL);
+    }
+    when_one_of(&mut rules, libc::SYS_ioctl, 1, &requests)?;
     // Limits of its own (0) are its business; those of another process of the same user are not, and Landlock does not know them.
     rules.insert(libc::SYS_prlimit64, vec![all(vec![differs(0, 0)?])?]);
     // Asking (-1), the usual one (0) and debuggers' fixed addresses stay allowed; others switch on ancient behaviour.

@@ -16,6 +16,8 @@ pub enum Verdict {
     Never,
     /// Held, and led to the agent's own cell alone.
     Led,
+    /// Held, and made for the agent where it may write.
+    Made,
 }
 
 /// What becomes of a system call.
@@ -50,9 +52,12 @@ pub fn ruling(profile: Profile, own_namespaces: bool, speaks: bool, name: &str) 
     if profile == Profile::Process && speaks && number == process::HELD {
         return Ok(Some(SyscallRuling { name, verdict: Verdict::Led, otherwise: Some("it fails with EACCES") }));
     }
+    if profile == Profile::Process && !own_namespaces && process::MARKS.iter().any(|(_, mark)| *mark == number) {
+        return Ok(Some(SyscallRuling { name, verdict: Verdict::Made, otherwise: Some("it fails with EPERM") }));
+    }
     // The strictest answer of all lists wins, as in the kernel.
     let strictness = |verdict| match verdict {
-        Verdict::Always | Verdict::Led => 0,
+        Verdict::Always | Verdict::Led | Verdict::Made => 0,
         Verdict::Sometimes => 1,
         Verdict::Never => 2,
     };
@@ -118,6 +123,12 @@ mod tests {
         assert_eq!(process("read"), (Verdict::Always, None));
         assert_eq!(process("shmget"), (Verdict::Always, None));
         assert_eq!(said(Profile::Process, false, true, "shmget"), (Verdict::Never, Some("it fails with EPERM")));
+        for name in ["chmod", "fchmodat", "utimensat", "setxattr", "fchown"] {
+            assert_eq!(said(Profile::Process, false, true, name), (Verdict::Made, Some("it fails with EPERM")), "{name}");
+        }
+        assert_eq!(process("utimensat"), (Verdict::Always, None));
+        assert_eq!(process("chmod").0, Verdict::Sometimes, "not with a set-user-id bit");
+        assert_eq!(said(Profile::Process, false, true, "setxattrat"), (Verdict::Never, Some("it fails with ENOSYS")));
         let host = |name| said(Profile::WasmHost, false, false, name);
         assert_eq!(host("ptrace"), (Verdict::Never, Some("the process is ended")));
         assert_eq!(host("socket"), (Verdict::Never, Some("it fails with EPERM")));

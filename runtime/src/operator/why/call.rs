@@ -114,6 +114,9 @@ pub(super) fn syscall(launch: &Launch, ground: &Ground, name: &str) -> Result<Op
         Verdict::Led => {
             Ok(format!("{name}(2) is held, and leads to its own cell's talk ({CELL_SOCKET}) alone; to anything else {otherwise}"))
         }
+        Verdict::Made => Ok(format!(
+            "{name}(2) is held, and made for the agent on what lies where it may write, since there is no mount namespace; elsewhere {otherwise}"
+        )),
         Verdict::Never => Err(format!("{name}(2) is refused by {whose}: {otherwise}")),
     };
     Ok(Some(Ruling::new(&said, &[Enforcer::Seccomp])))
