@@ -36,7 +36,7 @@ const UNSAFE: [(&str, &str); 2] = [
 ];
 
 /// Files that name a path of the machine to the kernel, with the reason. Whatever else is opened, is opened from a handle.
-const AMBIENT: [(&str, &str); 28] = [
+const AMBIENT: [(&str, &str); 30] = [
     ("runtime/src/home/ambient.rs", "the place for it: paths that the operator named"),
     ("runtime/src/home/handle.rs", "/proc/self/fd: changes the mode of an open directory"),
     ("runtime/src/registry/open.rs", "SQLite opens by path: the registry, in the operator's own root"),
@@ -53,6 +53,8 @@ const AMBIENT: [(&str, &str); 28] = [
     ("runtime/src/backend/process/program.rs", "the small program of reapers, in the directory of this one"),
     ("runtime/src/backend/process/plan.rs", "/proc: counts the processes of this user"),
     ("runtime/src/backend/process/connect.rs", "/proc: the address that an agent connects to, in the jailed reaper"),
+    ("runtime/src/backend/process/held.rs", "/proc: whether it shows what a held call means, in the jailed reaper"),
+    ("runtime/src/backend/process/marks.rs", "paths that an agent names, held without being opened to read or write, in the jailed reaper"),
     ("runtime/src/backend/process/reaper.rs", "/proc and /dev/null, in the jailed child"),
     ("runtime/src/backend/wasm/host/places.rs", "opens what a policy grants, in the host before its jail closes"),
     ("runtime/src/warden/meter.rs", "/proc/stat: how many processors there are"),
