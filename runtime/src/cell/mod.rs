@@ -3,6 +3,7 @@
 mod backend_kind;
 mod id;
 mod identity;
+mod opaque;
 mod process;
 mod record;
 mod role;
@@ -12,6 +13,7 @@ pub mod text;
 pub use backend_kind::{BackendError, BackendKind};
 pub use id::{CellId, CellIdError};
 pub use identity::{AgentName, Identity, NAME_MOST_BYTES, NameError, ProjectName, parse_team};
+pub use opaque::Opaque;
 pub use process::ProcessRef;
 pub use record::{Member, OnExpire, Proposal, Record, Run, RunEnd};
 pub use role::{Role, RoleError};

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{AgentName, BackendKind, CellId, Identity, ProcessRef, ProjectName, Role, State};
+use super::{AgentName, BackendKind, CellId, Identity, Opaque, ProcessRef, ProjectName, Role, State};
 
 /// Somebody in a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -109,7 +109,7 @@ pub struct Run {
     /// When and how it ended.
     pub ended: Option<RunEnd>,
     /// What it was given and what enforced that: [`crate::policy::Applied`] as JSON, opaque here.
-    pub report: serde_json::Value,
+    pub report: Opaque,
 }
 
 /// The end of a run.

@@ -136,7 +136,7 @@ impl Operator {
     fn kept_at_most(&mut self, cell: &CellId) -> Result<u64, Error> {
         let mut homes = std::collections::BTreeMap::new();
         for run in self.registry.runs(cell)? {
-            let applied = serde_json::from_value::<Applied>(run.report).ok();
+            let applied = run.report.read::<Applied>().ok();
             let limit = applied.map_or_else(Limits::default, |applied| applied.policy.limits).home.bytes();
             homes.entry(run.agent).and_modify(|most: &mut u64| *most = limit.max(*most)).or_insert(limit);
         }

@@ -168,7 +168,7 @@ struct Life {
 fn last_lives(runs: Vec<Run>) -> Vec<Life> {
     let mut lives: Vec<Life> = Vec::new();
     for run in runs {
-        let applied = serde_json::from_value::<Applied>(run.report.clone()).ok();
+        let applied = run.report.read::<Applied>().ok();
         let life = Life { run, applied };
         match lives.iter_mut().find(|before| before.run.agent == life.run.agent) {
             Some(before) => *before = life,

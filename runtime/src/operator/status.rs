@@ -199,7 +199,7 @@ fn minutes(ttl: std::time::Duration) -> serde_json::Number {
 }
 
 fn is_degraded(run: &Run) -> bool {
-    serde_json::from_value::<crate::policy::Applied>(run.report.clone()).is_ok_and(|applied| applied.enforcement.is_degraded())
+    run.report.read::<crate::policy::Applied>().is_ok_and(|applied| applied.enforcement.is_degraded())
 }
 
 /// Where the homes of a cell's agents are.
@@ -261,7 +261,7 @@ fn life_of(run: &Run) -> &'static str {
 }
 
 fn run_status(homes: &Homes<'_>, run: &Run, backend: BackendKind) -> RunStatus {
-    let by_events = || run.report.get("by_events").and_then(serde_json::Value::as_bool).unwrap_or_default();
+    let by_events = || run.report.read::<serde_json::Value>().is_ok_and(|report| report["by_events"] == true);
     let home = homes.place(&run.agent).map(|place| homes.path(place, &run.agent));
     RunStatus {
         agent: run.agent.clone(),

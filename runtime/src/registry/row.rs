@@ -8,7 +8,7 @@ use super::{
     RegistryError,
     columns::{self, Cursor, StateColumns},
 };
-use crate::cell::{CellId, Member, OnExpire, ProcessRef, Proposal, Record, Run, RunEnd};
+use crate::cell::{CellId, Member, OnExpire, Opaque, ProcessRef, Proposal, Record, Run, RunEnd};
 
 /// The columns of a cell, in the order in which [`record`] takes them.
 pub(super) const CELL_COLUMNS: &str = "cell_id, project, owner, backend, hermes_home, ttl, on_expire, team, throwaway, accept_degraded, created_at, \
@@ -191,7 +191,7 @@ pub(super) fn run(row: &Row<'_>) -> Result<Run, RegistryError> {
             process: ProcessRef { pid: row.count("pid")?, start_ticks: row.count("start")?, boot_id: row.take("boot")? },
             started_at: row.time("started_at")?,
             ended: run_end(row)?,
-            report: serde_json::from_str(&row.take::<String>("report")?).map_err(|error| format!("report: {error}"))?,
+            report: Opaque::parse(row.take("report")?).map_err(|error| format!("report: {error}"))?,
         })
     };
     read(&mut Cursor::new(row)).map_err(|what: String| RegistryError::Corrupt { cell: named_by(row), what: format!("a run: {what}") })

@@ -31,7 +31,7 @@ pub(super) fn insert(tx: &Transaction<'_>, cell: &CellId, run: &Run) -> Result<(
         end.map(|end| end.at.timestamp_micros()),
         end.map(|end| end.well),
         end.map(|end| one_line(&end.how, columns::MESSAGE_MOST_BYTES)),
-        run.report.to_string(),
+        run.report.as_str(),
     ];
     let cannot = RegistryError::while_doing("store a run");
     tx.prepare_cached(sql).and_then(|mut insert| insert.execute(values)).map_err(cannot)?;

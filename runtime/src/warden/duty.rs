@@ -35,7 +35,7 @@ use super::{
 };
 use crate::{
     backend::{process, protocol::End, wasm},
-    cell::{AgentName, CloseReason, Event, FailReason, ProcessRef, Record, Run, RunEnd, State, text::one_line},
+    cell::{AgentName, CloseReason, Event, FailReason, Opaque, ProcessRef, Record, Run, RunEnd, State, text::one_line},
     failpoint::{self, Point},
     home::{LayoutError, LeaseError, ambient::RootError},
     jail::liveness,
@@ -381,7 +381,7 @@ impl Duty {
             process: child.process().clone(),
             started_at,
             ended: None,
-            report: serde_json::to_value(applied).unwrap_or_default(),
+            report: Opaque::of(&applied),
         }
     }
 

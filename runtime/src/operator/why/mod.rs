@@ -135,7 +135,7 @@ impl Operator {
         let launch = &plan.launch;
         let runs = self.registry.runs(id)?;
         let run = runs.into_iter().rev().find(|run| run.agent == launch.agent);
-        let applied = run.and_then(|run| serde_json::from_value::<Applied>(run.report).ok());
+        let applied = run.and_then(|run| run.report.read::<Applied>().ok());
         let applied = applied.ok_or_else(|| Error::NoAnswer(format!("nothing was applied to agent {} of {id} yet", launch.agent)))?;
         let ground = Ground::of(&applied, &record, launch);
         let answer = match question {

@@ -82,7 +82,7 @@ fn run(agent: &str) -> Run {
         process: process(4711),
         started_at: columns::kept(Utc::now()),
         ended: None,
-        report: serde_json::json!([{ "promise": "writes only below its home", "enforcer": "landlock", "extent": "full" }]),
+        report: Opaque::of(&serde_json::json!([{ "promise": "writes only below its home", "enforcer": "landlock", "extent": "full" }])),
     }
 }
 
