@@ -213,6 +213,12 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        if self.allow_leftovers {
+            // What is killed leaves control groups behind, which nobody would look for any more.
+            for cell in self.cell_dirs() {
+                let _ = self.command(&["destroy", &cell, "--force"]).output();
+            }
+        }
         let leftovers = self.processes();
         for process in &leftovers {
             process.kill();
