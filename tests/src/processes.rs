@@ -31,6 +31,12 @@ pub fn pids() -> Vec<u32> {
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect()
 }
 
+/// The parent of a process.
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = read(pid, "stat")?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+}
+
 /// Whether a pid is a living process: there, and no zombie.
 pub fn is_alive(pid: u32) -> bool {
     let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else { return false };
@@ -51,7 +57,12 @@ pub fn mentioning(text: &str) -> Vec<Process> {
             || link("cwd")
             || files()
     };
-    let found = pids().into_iter().filter(|&pid| pid != own && is_alive(pid) && mentions(pid));
+    // One that another thread has just started is this very program until it executes its own, and has everything open that this has.
+    let is_being_started = |pid: u32| {
+        let same = |name: &str| read(pid, name).is_some_and(|of_it| Some(of_it) == read(own, name));
+        parent_of(pid) == Some(own) && same("cmdline") && same("comm")
+    };
+    let found = pids().into_iter().filter(|&pid| pid != own && is_alive(pid) && !is_being_started(pid) && mentions(pid));
     found.map(|pid| Process { pid, command: read(pid, "cmdline").unwrap_or_default() }).collect()
 }
 

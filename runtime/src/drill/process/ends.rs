@@ -53,9 +53,9 @@ pub(super) fn linger(how: &str) -> io::Result<()> {
         // Three generations: the agent, one that ends, and one that is nobody's child any more.
         "daemon" => drop(again("fork")?),
         "orphan" => {
-            again("fork")?;
-            // Until it was looked at.
-            thread::sleep(Duration::from_secs(2));
+            // The one that is left is there, however busy the machine is; and then for as long as somebody may need to see it.
+            again("fork")?.wait()?;
+            thread::sleep(Duration::from_secs(3));
             return Ok(());
         }
         "fork" => {
