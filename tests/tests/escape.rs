@@ -137,7 +137,7 @@ fn every_attack_is_held() {
 #[test]
 fn every_attack_is_held_for_an_ordinary_user() {
     if rustix::process::geteuid().is_root() {
-        drill_of_another(&["--only", "process", "--only", "fallen"]);
+        drill_of_another(OTHER, &["--only", "process", "--only", "fallen"]);
     }
 }
 
@@ -148,7 +148,7 @@ fn every_attack_by_a_process_is_held_without_namespaces() {
         let run = scope.spawn(|| {
             deny(libc::SYS_unshare, libc::EPERM);
             if rustix::process::geteuid().is_root() {
-                drill_of_another(&["--only", "process"])
+                drill_of_another(OTHER + 1, &["--only", "process"])
             } else {
                 assert_held(&Ground::new().drill(&["--only", "process"]))
             }
@@ -166,8 +166,9 @@ fn every_attack_by_a_process_is_held_without_namespaces() {
     }
 }
 
-/// A drill by somebody who is not root, with a copy of the program and a root of their own.
-fn drill_of_another(only: &[&str]) -> Value {
+/// A drill by somebody who is not root, with a copy of the program and a root of their own. Not by the same user twice at a time: without
+/// a control group, processes are counted by user.
+fn drill_of_another(user: u32, only: &[&str]) -> Value {
     let home = tempfile::Builder::new().prefix("lzu-").tempdir().expect("a home");
     let program = home.path().join("lazarus");
     for name in ["lazarus", "lazarus-jail"] {
@@ -175,14 +176,14 @@ fn drill_of_another(only: &[&str]) -> Value {
         std::fs::copy(binary().with_file_name(name), &copy).expect("copied: `cargo build` makes both");
         std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).expect("set");
     }
-    chown(home.path(), Some(OTHER), Some(OTHER)).expect("theirs");
-    let other = OTHER.to_string();
+    chown(home.path(), Some(user), Some(user)).expect("theirs");
+    let other = user.to_string();
     let mut command = Command::new("setpriv");
     command.args(["--reuid", &other, "--regid", &other, "--clear-groups", "--inh-caps=-all"]).arg(&program);
     command.args(["--json", "drill"]).args(only);
     command.env_clear().env("PATH", "/usr/bin:/bin").env("HOME", home.path()).env("TMPDIR", home.path()).current_dir(home.path());
     let drill = assert_held(&finish(command.env("LAZARUS_ROOT", home.path().join("root")).stdin(Stdio::null())));
-    assert_eq!(drill["machine"]["user"], OTHER);
+    assert_eq!(drill["machine"]["user"], user);
     let left = std::fs::read_dir(home.path()).expect("there").filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     assert_eq!(left.filter(|name| name.starts_with("lazarus-drill-")).collect::<Vec<_>>(), Vec::<String>::new());
     drill

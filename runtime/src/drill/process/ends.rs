@@ -19,6 +19,8 @@ use crate::drill::{
 const GONE_WITHIN: Duration = Duration::ZERO;
 /// How long agents may take to end once their warden was killed: nobody says anything then.
 const ORPHANED_WITHIN: Duration = Duration::from_secs(5);
+/// How long an agent that ends by itself waits for that, so that it is seen before.
+const SEEN_WITHIN: Duration = Duration::from_secs(10);
 /// How long a daemon may take to be there.
 const START_WITHIN: Duration = Duration::from_secs(20);
 
@@ -53,9 +55,10 @@ pub(super) fn linger(how: &str) -> io::Result<()> {
         // Three generations: the agent, one that ends, and one that is nobody's child any more.
         "daemon" => drop(again("fork")?),
         "orphan" => {
-            // The one that is left is there, however busy the machine is; and then for as long as somebody may need to see it.
+            // The one that is left is there, however busy the machine is; and then for as long as somebody may need to see it: where
+            // much is tried at once, the command that summoned this takes seconds to return.
             again("fork")?.wait()?;
-            thread::sleep(Duration::from_secs(3));
+            thread::sleep(SEEN_WITHIN);
             return Ok(());
         }
         "fork" => {
