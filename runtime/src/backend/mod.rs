@@ -4,6 +4,7 @@
 //! both are supervised alike, through [`Spawned`]: a pidfd, a message socket and the streams.
 
 pub mod allowance;
+pub mod bucket;
 pub mod handoff;
 pub mod nursery;
 pub mod packets;

@@ -24,34 +24,13 @@ enum Topic {
     Limit(LimitName),
 }
 
-const TOPICS: [Topic; 26] = [
-    Topic::Files,
-    Topic::Network,
-    Topic::Cell,
-    Topic::Wall(Wall::Processes),
-    Topic::Wall(Wall::Privileges),
-    Topic::Wall(Wall::Calls),
-    Topic::Wall(Wall::Descriptors),
-    Topic::Wall(Wall::Environment),
-    Topic::Wall(Wall::Ipc),
-    Topic::Wall(Wall::Neighbours),
-    Topic::Wall(Wall::Teardown),
-    Topic::Limit(LimitName::Memory),
-    Topic::Limit(LimitName::Cpu),
-    Topic::Limit(LimitName::Processes),
-    Topic::Limit(LimitName::OpenFiles),
-    Topic::Limit(LimitName::Home),
-    Topic::Limit(LimitName::Log),
-    Topic::Limit(LimitName::Messages),
-    Topic::Limit(LimitName::TableElements),
-    Topic::Limit(LimitName::Instances),
-    Topic::Limit(LimitName::Stack),
-    Topic::Limit(LimitName::Hostcall),
-    Topic::Limit(LimitName::Random),
-    Topic::Limit(LimitName::Event),
-    Topic::Limit(LimitName::Idle),
-    Topic::Limit(LimitName::Ttl),
-];
+/// Every topic: whatever a report can speak of is among them.
+fn topics() -> impl Iterator<Item = Topic> {
+    // Of files the paths speak, and what is outside of them.
+    let walls = Wall::ALL.iter().filter(|wall| **wall != Wall::Files).map(|wall| Topic::Wall(*wall));
+    let limits = LimitName::ALL.iter().map(|name| Topic::Limit(*name));
+    [Topic::Files, Topic::Network, Topic::Cell].into_iter().chain(walls).chain(limits)
+}
 
 impl Topic {
     fn is_about(self, subject: &Subject) -> bool {
@@ -92,7 +71,7 @@ impl Topic {
 /// Puts the reports of a cell's agents into plain words. What only some of them can rely on, is not guaranteed.
 pub fn plain(backend: BackendKind, reports: &[&Report]) -> Plain {
     let mut plain = Plain::default();
-    for topic in TOPICS {
+    for topic in topics() {
         let about = |entry: &&Entry| topic.is_about(&entry.subject);
         let entries: Vec<&Entry> = reports.iter().flat_map(|report| report.entries()).filter(about).collect();
         let everyone = reports.iter().all(|report| report.entries().iter().any(|entry| topic.is_about(&entry.subject)));
@@ -197,6 +176,22 @@ mod tests {
         assert!(has(&plain.not_guaranteed, because) && has(&plain.not_guaranteed, "NOT held: an old kernel"), "{plain:?}");
         assert!(!has(&plain.guarantees, "cpu") && !has(&plain.guarantees, "signals"), "{plain:?}");
         assert!(has(&plain.not_guaranteed, "side channels"));
+    }
+
+    #[test]
+    fn whatever_is_reported_is_either_guaranteed_or_said_not_to_be() {
+        let walls = Wall::ALL.iter().map(|wall| Subject::from(*wall));
+        let limits = LimitName::ALL.iter().map(|name| Subject::limit(*name, "so much"));
+        let others = [Address::Network.into(), Address::Cell.into()];
+        for subject in walls.chain(limits).chain(others) {
+            let (mut whole, mut part) = (Report::new(), Report::new());
+            whole.full(Enforcer::Wasm, subject.clone(), "a promise");
+            part.partial(Enforcer::Wasm, subject.clone(), "a promise", "a reason of its own");
+            assert_eq!(plain(BackendKind::Wasm, &[&whole]).guarantees.len(), 1, "{subject:?}");
+            let plain = plain(BackendKind::Wasm, &[&part]);
+            assert!(plain.guarantees.is_empty(), "{subject:?}");
+            assert!(plain.not_guaranteed.iter().any(|line| line.contains("a reason of its own")), "{subject:?}");
+        }
     }
 
     #[test]

@@ -88,7 +88,7 @@ impl Log {
             most,
             unwritten: String::new(),
             pending: [Vec::new(), Vec::new()],
-            allowance: Allowance::new(),
+            allowance: Allowance::new(Instant::now()),
             dropped: 0,
             flooded: false,
             noted: Instant::now(),

@@ -22,7 +22,7 @@ use super::{
     post::{Errand, LineEvent},
 };
 use crate::backend::{
-    allowance::Bucket,
+    bucket::Bucket,
     protocol::{self, FromChild, PACKET_MOST_BYTES},
     spawned::Spawned,
 };
@@ -223,7 +223,7 @@ async fn read_some(fd: &AsyncFd<OwnedFd>, buffer: &mut [u8]) -> io::Result<usize
 
 async fn read_output(index: usize, stream: Stream, fd: AsyncFd<OwnedFd>, sender: mpsc::Sender<Event>) {
     let mut buffer = vec![0; READ_BYTES];
-    let mut pace = Bucket::new(READ_MOST_BYTES, READ_BYTES_PER_SECOND);
+    let mut pace = Bucket::new(READ_MOST_BYTES, READ_BYTES_PER_SECOND, Instant::now());
     while let Ok(read @ 1..) = read_some(&fd, &mut buffer).await {
         if sender.send(Event::Output(index, stream, buffer[..read].to_vec())).await.is_err() {
             return;

@@ -114,6 +114,10 @@ pub(super) fn syscall(launch: &Launch, ground: &Ground, name: &str) -> Result<Op
         Verdict::Led => {
             Ok(format!("{name}(2) is held, and leads to its own cell's talk ({CELL_SOCKET}) alone; to anything else {otherwise}"))
         }
+        Verdict::Made if !ground.marks => Ok(format!(
+            "{name}(2) is let pass by {whose}: there is no mount namespace, and nobody could decide about it here, so that what it changes may be any \
+             file of its user"
+        )),
         Verdict::Made => Ok(format!(
             "{name}(2) is held, and made for the agent on what lies where it may write, since there is no mount namespace; elsewhere {otherwise}"
         )),
@@ -127,7 +131,7 @@ mod tests {
     use super::*;
     use crate::{backend::Stdio, cell::Role, policy::Policy};
 
-    const GROUND: Ground = Ground { own_root: true, landlock: true, landlock_tcp: true, speaks: true };
+    const GROUND: Ground = Ground { own_root: true, landlock: true, landlock_tcp: true, speaks: true, marks: false };
 
     fn launch(form: Option<WasmForm>, role: Role) -> Launch {
         let program = match form {
@@ -177,7 +181,19 @@ mod tests {
             let ruling = host(&launch(form, Role::Director), &GROUND);
             assert!(!ruling.allowed && ruling.enforcer.contains("seccomp") && ruling.enforcer.contains("landlock"), "{ruling:?}");
         }
-        let bare = Ground { own_root: false, landlock: false, landlock_tcp: false, speaks: true };
+        let bare = Ground { own_root: false, landlock: false, landlock_tcp: false, speaks: true, marks: false };
         assert_eq!(host(&launch(None, Role::Executor), &bare).enforcer, "seccomp", "what the machine did not give enforces nothing");
+    }
+
+    /// What is said of a call that changes files' marks is what the report says was had: nobody looks, the reaper decides, or nobody can.
+    #[test]
+    fn marks_of_files_are_as_the_report_has_them() {
+        let said = |own_root, marks| {
+            let ground = Ground { own_root, marks, ..GROUND };
+            syscall(&launch(None, Role::Executor), &ground, "utimensat").expect("lists").expect("named").rule
+        };
+        assert!(said(true, false).contains("is let pass by a process agent's list"));
+        assert!(said(false, true).contains("is held, and made for the agent on what lies where it may write"));
+        assert!(said(false, false).contains("may be any file of its user"));
     }
 }

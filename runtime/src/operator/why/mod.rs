@@ -20,7 +20,7 @@ use crate::{
     backend::Launch,
     cell::{AgentName, CellId, Record, Role, State, text::one_line},
     jail::{Profile, ruling},
-    policy::{Address, Applied, Enforcer, Extent, Subject},
+    policy::{Address, Applied, Enforcer, Extent, Subject, Wall},
     warden::{AgentPlan, KeptPlan},
 };
 
@@ -101,6 +101,8 @@ struct Ground {
     landlock_tcp: bool,
     /// Whether it takes part in its cell's talk.
     speaks: bool,
+    /// Whether the reaper decides about changes of modes, owners, times and attributes: without a mount namespace.
+    marks: bool,
 }
 
 impl Ground {
@@ -111,12 +113,19 @@ impl Ground {
             entries.any(|entry| entry.enforcer == enforcer && is_asked(&entry.subject) && !matches!(entry.extent, Extent::None { .. }))
         };
         let network = |subject: &Subject| matches!(subject, Subject::Address { what: Address::Network });
+        let by_seccomp = |subject: Subject| {
+            let mut entries = applied.enforcement.entries().iter();
+            entries.find(|entry| entry.enforcer == Enforcer::Seccomp && entry.subject == subject).map(|entry| &entry.extent)
+        };
+        // Where nobody can decide about its connections, they are all refused.
+        let cut_off = matches!(by_seccomp(Address::Cell.into()), Some(Extent::Partial { .. } | Extent::None { .. }));
         Self {
             // Reports of versions that named no subjects say as much by naming that enforcer at all.
             own_root: held(Enforcer::Namespace, |subject| matches!(subject, Subject::Path { .. } | Subject::Unnamed)),
             landlock: held(Enforcer::Landlock, |_| true),
             landlock_tcp: held(Enforcer::Landlock, network),
-            speaks: !record.proposal.throwaway && launch.shared.is_some(),
+            speaks: !record.proposal.throwaway && launch.shared.is_some() && !cut_off,
+            marks: matches!(by_seccomp(Wall::Files.into()), Some(Extent::Full)),
         }
     }
 }

@@ -191,7 +191,7 @@ mod tests {
     }
 
     fn said(launch: &Launch, own_root: bool, path: &str) -> (bool, bool, String, String) {
-        let ground = Ground { own_root, landlock: true, landlock_tcp: true, speaks: true };
+        let ground = Ground { own_root, landlock: true, landlock_tcp: true, speaks: true, marks: false };
         let (read, write) = rule(launch, &ground, Path::new(path));
         (read.allowed, write.allowed, read.rule, write.rule)
     }

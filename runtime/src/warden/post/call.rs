@@ -2,15 +2,10 @@
 
 use std::time::Instant;
 
-use super::{
-    Answers, Caller, Errand, Order, Pending, Post,
-    desk::Fault,
-    lines::failed,
-    rate::{Bucket, Denials},
-};
+use super::{Answers, Caller, Errand, Order, Pending, Post, desk::Fault, lines::failed, rate::Denials};
 use crate::{
     audit::{Action, Draft, Phase},
-    backend::protocol::ToChild,
+    backend::{bucket::Bucket, protocol::ToChild},
     cell::{AgentName, Identity, Role, text::one_line},
     mail::{self, Artifact, Call, CallKind, Gift, Reason, Refusal},
     registry::{RegistryError, is_artifact_name},
@@ -18,11 +13,11 @@ use crate::{
 };
 
 /// Messages that a member may send at once, and per second after that.
-const SENDS_BURST: u32 = 200;
-const SENDS_PER_SECOND: u32 = 100;
+const SENDS_BURST: u64 = 200;
+const SENDS_PER_SECOND: u64 = 100;
 /// Calls of any kind. Each costs the warden, whose time all share, up to a few queries.
-const CALLS_BURST: u32 = 2000;
-const CALLS_PER_SECOND: u32 = 1000;
+const CALLS_BURST: u64 = 2000;
+const CALLS_PER_SECOND: u64 = 1000;
 /// The longest line of a refusal in the audit.
 const DETAIL_MOST_BYTES: usize = 500;
 

@@ -1,38 +1,6 @@
-//! How often somebody may do something: pure, told the time.
+//! Which refusals get a row of the audit: pure, told the time.
 
 use std::time::{Duration, Instant};
-
-/// Lets a burst through, and then as much as time earns.
-#[derive(Debug)]
-pub struct Bucket {
-    burst: u32,
-    per_second: u32,
-    /// In thousandths, so that short waits earn something.
-    tokens_milli: u64,
-    filled: Instant,
-}
-
-impl Bucket {
-    /// A full bucket.
-    pub fn new(burst: u32, per_second: u32, now: Instant) -> Self {
-        Self { burst, per_second, tokens_milli: u64::from(burst) * 1000, filled: now }
-    }
-
-    /// Takes one, if there is one.
-    pub fn take(&mut self, now: Instant) -> bool {
-        let passed = now.saturating_duration_since(self.filled);
-        let earned = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX).saturating_mul(u64::from(self.per_second));
-        if earned > 0 {
-            self.tokens_milli = self.tokens_milli.saturating_add(earned).min(u64::from(self.burst) * 1000);
-            self.filled = now;
-        }
-        let enough = self.tokens_milli >= 1000;
-        if enough {
-            self.tokens_milli -= 1000;
-        }
-        enough
-    }
-}
 
 /// Audit rows of refusals that one member can cause in [`DENIALS_EVERY`].
 const DENIALS_MOST: u32 = 8;
@@ -91,19 +59,6 @@ impl Denials {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_burst_passes_and_then_what_time_earns() {
-        let start = Instant::now();
-        let mut bucket = Bucket::new(3, 10, start);
-        assert_eq!((0..5).filter(|_| bucket.take(start)).count(), 3);
-        let later = start + Duration::from_millis(250);
-        assert_eq!((0..5).filter(|_| bucket.take(later)).count(), 2);
-        assert!(!bucket.take(later + Duration::from_millis(40)));
-        assert!(bucket.take(later + Duration::from_millis(50)), "what is less than one is kept");
-        let day = later + Duration::from_secs(86_400);
-        assert_eq!((0..9).filter(|_| bucket.take(day)).count(), 3, "never more than the burst");
-    }
 
     #[test]
     fn a_flood_of_refusals_is_a_few_rows_and_a_count() {

@@ -18,7 +18,8 @@ use std::{
 
 use crate::{
     backend::{
-        allowance::{Allowance, Bucket},
+        allowance::Allowance,
+        bucket::Bucket,
         protocol::{self, FromChild, Stream},
     },
     cell::AgentName,
@@ -76,8 +77,8 @@ impl Lane {
             index,
             packets: VecDeque::new(),
             bytes: 0,
-            allowance: Allowance::new(),
-            straight: Bucket::new(STRAIGHT_MOST, STRAIGHT_PER_SECOND),
+            allowance: Allowance::new(Instant::now()),
+            straight: Bucket::new(STRAIGHT_MOST, STRAIGHT_PER_SECOND, Instant::now()),
             lost: Lost::default(),
             told: None,
             debt: 0,
