@@ -55,7 +55,9 @@ impl Canary {
             fs::write(path.join(name), EGG).expect("written");
         }
         let watch = watch();
-        let touched = inotify::WatchFlags::ALL_EVENTS;
+        // Who opens is seen. What is closed without that was opened before the watch: by a child that another test of this process forked
+        // while these files were written, and that has not yet become its program.
+        let touched = inotify::WatchFlags::ALL_EVENTS - inotify::WatchFlags::CLOSE;
         // Its other name goes with the home: the number of its names may change.
         let hard = touched - inotify::WatchFlags::ATTRIB;
         let watched = [(".", touched), ("egg", touched), ("nest", touched), ("nest/egg", touched), ("hard", hard)];
@@ -90,7 +92,7 @@ impl Canary {
     /// digest of what a cell held.
     #[track_caller]
     pub fn assert_untouched_but_read_by_its_other_name(&self) {
-        let reading = ["OPEN", "ACCESS", "CLOSE_NOWRITE"].map(|what| format!("hard: ReadFlags({what}) None"));
+        let reading = ["OPEN", "ACCESS"].map(|what| format!("hard: ReadFlags({what}) None"));
         let touched: Vec<String> = self.touched().into_iter().filter(|event| !reading.contains(event)).collect();
         assert_eq!(touched, Vec::<String>::new());
         self.assert_whole();

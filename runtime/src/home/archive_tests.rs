@@ -1,14 +1,6 @@
 //! What an archive holds of a home that a hostile agent left, read back by readers that are not ours.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Read,
-    os::unix::ffi::OsStrExt,
-    path::PathBuf,
-    process::Command,
-    sync::atomic::{AtomicBool, Ordering},
-};
+use std::{collections::BTreeMap, fs, io::Read, os::unix::ffi::OsStrExt, path::PathBuf, process::Command};
 
 use super::*;
 use crate::{
@@ -16,7 +8,7 @@ use crate::{
     home::{
         CellDir, Root,
         planted::{Canary, EGG, HUGE_BYTES, Immutable, NAMES, PLAIN, Planter, SECRET, SECRETS, TIMES, holds, super_journal},
-        test_ground::{elsewhere, may_give_away},
+        test_ground::{elsewhere, may_give_away, meanwhile},
     },
 };
 
@@ -269,18 +261,15 @@ fn what_changes_while_it_is_read_spoils_no_entry() {
     fs::create_dir(ground.home().join("x")).expect("made");
     fs::write(ground.home().join("x/file"), PLAIN).expect("written");
     std::os::unix::fs::symlink(ground.canary.path(), ground.home().join("y")).expect("linked");
-    let stop = AtomicBool::new(false);
     let (mut there, mut gone) = (0, 0);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                let home = ground.home();
-                let exchange = rustix::fs::RenameFlags::EXCHANGE;
-                let _ = rustix::fs::renameat_with(rustix::fs::CWD, home.join("x"), rustix::fs::CWD, home.join("y"), exchange);
-                let _ = fs::write(home.join("grows"), vec![b'g'; 200_000]);
-                let _ = fs::write(home.join("grows"), b"");
-            }
-        });
+    let again = || {
+        let home = ground.home();
+        let exchange = rustix::fs::RenameFlags::EXCHANGE;
+        let _ = rustix::fs::renameat_with(rustix::fs::CWD, home.join("x"), rustix::fs::CWD, home.join("y"), exchange);
+        let _ = fs::write(home.join("grows"), vec![b'g'; 200_000]);
+        let _ = fs::write(home.join("grows"), b"");
+    };
+    meanwhile(again, || {
         for _ in 0..100 {
             let (archived, bytes) = ground.archive(ArchiveWish { live: true, ..WISH });
             let entries = read_back(&bytes);
@@ -289,7 +278,6 @@ fn what_changes_while_it_is_read_spoils_no_entry() {
             (there, gone) = if found { (there + 1, gone) } else { (there, gone + 1) };
             assert!(found || archived.skipped.count() > 0, "{archived:?}");
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert!(there > 0, "{there} {gone}");
     ground.canary.assert_untouched();

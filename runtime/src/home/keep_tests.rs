@@ -3,12 +3,13 @@
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use rustix::fs::Mode;
 
 use super::*;
+use crate::home::test_ground::meanwhile;
 
 const MOST: u64 = 100_000;
 
@@ -156,18 +157,15 @@ fn sizes_are_bounded_also_of_a_file_that_grows() {
 #[test]
 fn a_file_that_somebody_writes_to_and_swaps_is_kept_whole_or_not_at_all() {
     let ground = ground();
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let (path, link) = (ground.at("home/out/report.md"), ground.at("home/link"));
-            while !stop.load(Ordering::Relaxed) {
-                fs::write(&path, vec![b'y'; 200_000]).expect("written");
-                let _ = symlink("../secret", &link);
-                let _ = fs::rename(&link, &path);
-                let _ = fs::remove_file(&path);
-                fs::write(&path, "short").expect("written");
-            }
-        });
+    let (path, link) = (ground.at("home/out/report.md"), ground.at("home/link"));
+    let again = || {
+        fs::write(&path, vec![b'y'; 200_000]).expect("written");
+        let _ = symlink("../secret", &link);
+        let _ = fs::rename(&link, &path);
+        let _ = fs::remove_file(&path);
+        fs::write(&path, "short").expect("written");
+    };
+    meanwhile(again, || {
         for _ in 0..300 {
             match ground.keep("out/report.md") {
                 Ok((digest, bytes)) => {
@@ -179,7 +177,6 @@ fn a_file_that_somebody_writes_to_and_swaps_is_kept_whole_or_not_at_all() {
                 Err(other) => panic!("{other}: {other:?}"),
             }
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert!(ground.kept().iter().all(|name| name.len() == 64), "{:?}", ground.kept());
 }

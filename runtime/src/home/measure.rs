@@ -282,19 +282,15 @@ mod tests {
     #[test]
     fn a_tree_that_changes_is_measured_without_error() {
         let (temp, dir) = ground();
-        let stop = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            scope.spawn(|| {
-                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
-                    let _ = fs::create_dir_all(temp.path().join("a/b/c"));
-                    let _ = fs::rename(temp.path().join("a/b"), temp.path().join("b"));
-                    let _ = fs::remove_dir_all(temp.path().join("b"));
-                }
-            });
+        let again = || {
+            let _ = fs::create_dir_all(temp.path().join("a/b/c"));
+            let _ = fs::rename(temp.path().join("a/b"), temp.path().join("b"));
+            let _ = fs::remove_dir_all(temp.path().join("b"));
+        };
+        crate::home::test_ground::meanwhile(again, || {
             for _ in 0..500 {
                 assert!(measure(&dir).expect("measured").files == 0);
             }
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
         });
     }
 }

@@ -1,8 +1,8 @@
 //! Removing a tree that a guest wrote: all of it, and nothing else.
 //!
 //! ```text
-//!  pass over a directory ─ entry ─→ not a directory: unlink
-//!        ↑                      └─→ directory: enter (below MOST_OPEN levels: lift it to the top instead)
+//!  pass over a directory ─ entry ─→ not a directory: unlink ←─┐ it was swapped for the other
+//!        ↑                      └─→ directory: enter ──────────┘ (below MOST_OPEN levels: lift it to the top instead)
 //!        │ not empty, and something moved            │
 //!        └──────────────────────────── end: rmdir ←──┘
 //! ```
@@ -20,7 +20,7 @@ use std::{
 
 use cap_std::fs::Dir;
 use rustix::{
-    fs::{AtFlags, FileType},
+    fs::{AtFlags, FileType, Stat},
     io::Errno,
 };
 
@@ -43,6 +43,9 @@ const MOST_LIFT_NAMES: u32 = 64;
 const MOST_LIFTS: u64 = 100_000;
 /// Time for one tree: ten million files take a few minutes; only a process that refills it takes longer.
 const MOST_TIME: Duration = Duration::from_secs(600);
+/// Tries at one name that is swapped for a file when it is taken for a directory, and for a directory when it is taken for a file. Which of
+/// the two it is only the act itself can tell; whoever looks first and acts then loses to a process that swaps in step, pass after pass.
+const MOST_SWAPS: u32 = 64;
 /// Looks at the top of the tree, which may be swapped for something else until it is gone.
 const MOST_TRIES: u32 = 8;
 
@@ -151,51 +154,58 @@ impl Removal<'_> {
         }
     }
 
-    /// Removes one entry of the innermost directory, or enters it.
+    /// Removes one entry of the innermost directory, or enters it: as what it was when it was looked at, and as the other when that failed
+    /// because it has become the other.
     fn entry(&mut self, name: &CString) {
-        let outcome = innermost(self.parent, &self.levels).and_then(|dir| {
-            let stat = rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory {
-                return Ok(Some(stat.st_mode));
+        let stat = match innermost(self.parent, &self.levels).and_then(|dir| rustix::fs::statat(dir, name, AtFlags::SYMLINK_NOFOLLOW)) {
+            Ok(stat) => stat,
+            Err(error) => return self.settle(name, error),
+        };
+        let mut directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let mut outcome = Ok(());
+        for _ in 0..MOST_SWAPS {
+            outcome = if directory { self.directory(name, &stat) } else { self.unlink(name, &stat) };
+            match outcome {
+                Err(Errno::ISDIR) if !directory => directory = true,
+                Err(Errno::NOTDIR | Errno::LOOP) if directory => directory = false,
+                _ => break,
             }
-            rustix::fs::unlinkat(dir, name, AtFlags::empty())?;
-            self.removed.files += 1;
-            if stat.st_nlink <= 1 {
-                self.removed.bytes += u64::try_from(stat.st_size).unwrap_or(0);
-            }
-            Ok(None)
-        });
+        }
         match outcome {
-            Ok(None) => self.moved(),
-            Ok(Some(mode)) => self.directory(name, mode),
+            Ok(()) => {}
             Err(error) => self.settle(name, error),
         }
     }
 
-    /// Enters a directory; far from the top, moves it there instead, where a later pass finds it.
-    fn directory(&mut self, name: &CString, mode: u32) {
-        let deep = self.levels.len() >= MOST_OPEN;
-        let outcome = innermost(self.parent, &self.levels).and_then(|dir| {
-            if mode & 0o700 != 0o700 {
-                unlock_dir(dir, name.as_c_str())?;
-            }
-            if deep { self.lift(dir, name).map(|lifted| (None, lifted)) } else { Ok((Some(descend(dir, name.as_c_str())?), 0)) }
-        });
-        let outcome = outcome.and_then(|(entered, lifted)| Ok((entered.map(rustix::fs::Dir::new).transpose()?, lifted)));
-        match outcome {
-            Ok((Some(entries), _)) => {
-                self.levels.push(Level { entries, name: name.clone(), stuck: BTreeSet::new(), moved: false, passes: 0 });
-            }
-            Ok((None, lifted)) => {
-                self.lifted = lifted;
-                self.moved();
-                if let Some(top) = self.levels.first_mut() {
-                    top.moved = true;
-                    top.passes = 0;
-                }
-            }
-            Err(error) => self.settle(name, error),
+    fn unlink(&mut self, name: &CStr, stat: &Stat) -> rustix::io::Result<()> {
+        rustix::fs::unlinkat(innermost(self.parent, &self.levels)?, name, AtFlags::empty())?;
+        self.removed.files += 1;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory && stat.st_nlink <= 1 {
+            self.removed.bytes += u64::try_from(stat.st_size).unwrap_or(0);
         }
+        self.moved();
+        Ok(())
+    }
+
+    /// Enters a directory; far from the top, moves it there instead, where a later pass finds it.
+    fn directory(&mut self, name: &CString, stat: &Stat) -> rustix::io::Result<()> {
+        let dir = innermost(self.parent, &self.levels)?;
+        let looked = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        if !looked || stat.st_mode & 0o700 != 0o700 {
+            unlock_dir(dir, name.as_c_str())?;
+        }
+        if self.levels.len() < MOST_OPEN {
+            let entries = rustix::fs::Dir::new(descend(dir, name.as_c_str())?)?;
+            self.levels.push(Level { entries, name: name.clone(), stuck: BTreeSet::new(), moved: false, passes: 0 });
+            return Ok(());
+        }
+        self.lifted = self.lift(dir, name)?;
+        self.moved();
+        if let Some(top) = self.levels.first_mut() {
+            top.moved = true;
+            top.passes = 0;
+        }
+        Ok(())
     }
 
     /// Moves a directory to the top of the tree, under a free name. Returns the number that became part of the name.

@@ -5,13 +5,13 @@ use std::{
     fs,
     os::unix::{ffi::OsStrExt, fs::PermissionsExt, fs::symlink, net::UnixListener},
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use rustix::fs::{CWD, FileType, Mode, RenameFlags};
 
 use super::*;
-use crate::home::test_ground::without_override;
+use crate::home::test_ground::{meanwhile, without_override};
 
 struct Ground {
     temp: tempfile::TempDir,
@@ -224,14 +224,11 @@ fn a_mount_is_neither_crossed_nor_emptied() {
 #[test]
 fn a_directory_swapped_for_a_link_leads_nowhere() {
     let ground = ground();
-    let stop = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                let (dir, link) = (ground.tree().join("x"), ground.tree().join("y"));
-                let _ = rustix::fs::renameat_with(CWD, &dir, CWD, &link, RenameFlags::EXCHANGE);
-            }
-        });
+    let again = || {
+        let (dir, link) = (ground.tree().join("x"), ground.tree().join("y"));
+        let _ = rustix::fs::renameat_with(CWD, &dir, CWD, &link, RenameFlags::EXCHANGE);
+    };
+    meanwhile(again, || {
         for _ in 0..50 {
             fs::create_dir_all(ground.tree().join("x/inner")).expect("made");
             for i in 0..20 {
@@ -242,7 +239,6 @@ fn a_directory_swapped_for_a_link_leads_nowhere() {
             ground.assert_gone(&removed);
             fs::create_dir(ground.tree()).expect("made again");
         }
-        stop.store(true, Ordering::Relaxed);
     });
     ground.assert_canary();
 }
@@ -250,24 +246,17 @@ fn a_directory_swapped_for_a_link_leads_nowhere() {
 #[test]
 fn a_process_that_refills_the_tree_is_reported_and_not_waited_for() {
     let ground = ground();
-    let stop = AtomicBool::new(false);
-    let made = AtomicBool::new(false);
-    let removed = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut i = 0_u64;
-            while !stop.load(Ordering::Relaxed) {
-                i += 1;
-                let _ = fs::create_dir_all(ground.tree().join("again"));
-                let _ = fs::write(ground.tree().join(format!("again/{}", i % 8)), "x");
-                made.store(true, Ordering::Relaxed);
-            }
-        });
+    let (made, refills) = (AtomicBool::new(false), AtomicU64::new(0));
+    let again = || {
+        let _ = fs::create_dir_all(ground.tree().join("again"));
+        let _ = fs::write(ground.tree().join(format!("again/{}", refills.fetch_add(1, Ordering::Relaxed) % 8)), "x");
+        made.store(true, Ordering::Relaxed);
+    };
+    let removed = meanwhile(again, || {
         while !made.load(Ordering::Relaxed) {
             std::thread::yield_now();
         }
-        let removed = remove_tree(&ground.dir, "tree");
-        stop.store(true, Ordering::Relaxed);
-        removed
+        remove_tree(&ground.dir, "tree")
     });
     // Whoever wins, the result must be true when the call returns: complete only if the tree was gone at that moment.
     assert!(removed.dirs + removed.files > 0 || !removed.is_complete());

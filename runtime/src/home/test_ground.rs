@@ -1,6 +1,10 @@
-//! Tests that mount something: root mounts as it is, an ordinary user in a user and mount namespace of their own.
+//! What tests of walkers need of the machine: a place where they may mount (root mounts as it is, an ordinary user in a user and mount
+//! namespace of their own), limits and rights to lose, and somebody who changes a tree meanwhile.
 
-use std::process::Command;
+use std::{
+    process::Command,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use rustix::thread::{CapabilitySet, capabilities, set_capabilities};
 
@@ -49,6 +53,27 @@ pub fn with_few(module: &str, test: &str) -> bool {
 /// Whether uids other than the own one can be given to files: by root of the machine, not of a namespace.
 pub fn may_give_away() -> bool {
     may_mount() && std::env::var_os(INSIDE).is_none()
+}
+
+/// Does `again` over and over in another thread while `body` runs. A body that fails ends the other thread as well, so that its message is
+/// seen: a scope waits for its threads before it lets a panic out.
+pub fn meanwhile<T>(again: impl Fn() + Sync, body: impl FnOnce() -> T) -> T {
+    struct Stop<'a>(&'a AtomicBool);
+    impl Drop for Stop<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                again();
+            }
+        });
+        let _stop = Stop(&over);
+        body()
+    })
 }
 
 /// Runs something in a thread without the capabilities that let root pass every permission.

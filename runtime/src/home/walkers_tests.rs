@@ -8,7 +8,6 @@ use std::{
     os::unix::fs::symlink,
     path::Path,
     process::Command,
-    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -24,7 +23,7 @@ use super::{
     keep_file, measure,
     planted::{Canary, EGG, HUGE_BYTES, Immutable, PLAIN, Planter, SECRET, SECRETS, holds, super_journal},
     remove_tree, seed,
-    test_ground::{elsewhere, may_give_away, with_few},
+    test_ground::{elsewhere, may_give_away, meanwhile, with_few},
 };
 use crate::cell::CellId;
 
@@ -299,14 +298,11 @@ fn a_directory_that_becomes_a_link_leads_no_walker_out() {
     fs::write(ground.path().join("x/egg"), PLAIN).expect("written");
     symlink(ground.canary.path(), ground.path().join("y")).expect("linked");
     let into = ground.beside();
-    let stop = AtomicBool::new(false);
     let (mut kept, mut refused, mut seeded) = (0, 0, 0);
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !stop.load(Ordering::Relaxed) {
-                let _ = rustix::fs::renameat_with(CWD, ground.path().join("x"), CWD, ground.path().join("y"), RenameFlags::EXCHANGE);
-            }
-        });
+    let again = || {
+        let _ = rustix::fs::renameat_with(CWD, ground.path().join("x"), CWD, ground.path().join("y"), RenameFlags::EXCHANGE);
+    };
+    meanwhile(again, || {
         for round in 0..100 {
             match keep_file(&ground.home, "x/egg", &into, 100) {
                 Ok((_, bytes)) => {
@@ -320,7 +316,6 @@ fn a_directory_that_becomes_a_link_leads_no_walker_out() {
             let fresh = super::make_dir(&into, &format!("seed-{round}")).expect("made");
             seeded += u32::from(seed(&ground.home, &fresh, &Database::Copy).is_ok());
         }
-        stop.store(true, Ordering::Relaxed);
     });
     assert!(kept > 0 && refused > 0 && seeded > 0, "both were met: {kept}, {refused}, {seeded}");
     assert!(!holds(&all_bytes(&ground.temp.path().join("into")), EGG));
