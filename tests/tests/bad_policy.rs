@@ -113,9 +113,9 @@ const NEVER: [(&str, &str, &str); 22] = [
     ("/dev", "/x", "the machine's devices"),
     ("/dev/shm", "/x", "the machine's devices"),
     ("/dev/null", "/x", "neither a directory nor a regular file"),
-    ("ROOT", "/x", "inside the Lazarus root"),
-    ("ROOT/registry.db", "/x", "inside the Lazarus root"),
-    ("ROOT/agents", "/x", "inside the Lazarus root"),
+    ("ROOT", "/x", "inside a Lazarus root"),
+    ("ROOT/registry.db", "/x", "inside a Lazarus root"),
+    ("ROOT/agents", "/x", "inside a Lazarus root"),
     ("CELL/home", "/x", "with every cell's home"),
     ("ABOVE", "/x", "or contains it"),
     ("HERMES", "/x", "~/.hermes"),
@@ -169,10 +169,13 @@ fn what_is_never_read_is_refused_with_its_place() {
         ("/proc", "processes"),
         ("/sys", "the machine's devices"),
         ("/dev", "the machine's devices"),
-        ("ROOT", "inside the Lazarus root"),
+        ("ROOT", "inside a Lazarus root"),
         ("CELL/home", "with every cell's home"),
         ("ABOVE", "or contains it"),
         ("HERMES", "~/.hermes"),
+        ("HERMES/skills", "~/.hermes"),
+        ("WORK/link", "name where it leads: WORK/real"),
+        ("WORK/link/below", "name where it leads: WORK/real/below"),
     ] {
         ground.definition_is_refused(COMMAND, &format!("read = [\"/usr\",\n  \"{path}\"]"), 7, says);
     }
@@ -184,11 +187,137 @@ fn what_is_never_read_is_refused_with_its_place() {
         ("/sys", REFUSED, "the machine's devices"),
         ("/dev", REFUSED, "the machine's devices"),
         ("CELL/home", REFUSED, "with every cell's home"),
-        ("HERMES", REFUSED, "~/.hermes"),
+        ("HERMES/skills", REFUSED, "~/.hermes"),
+        ("WORK/link", REFUSED, "name where it leads: WORK/real"),
     ] {
         ground.command_line_is_refused(&["--read", path, "--", "true"], code, says);
     }
-    let _ = ground.lab.run(&["run", "--read", &ground.fill("WORK/link"), "--", "/bin/true"]).exits(0);
+    ground.definition_is_refused(COMMAND, "read = []", 6, "names nothing");
+    // The twins: what is named straight, and a link into what every process agent may read.
+    let _ = ground.lab.run(&["run", "--read", &ground.fill("WORK/real"), "--", "/bin/true"]).exits(0);
+    symlink("/usr/bin", ground.lab.work().join("programs")).expect("linked");
+    let _ = ground.lab.run(&["run", "--read", &ground.fill("WORK/programs"), "--", &ground.fill("WORK/programs/true")]).exits(0);
+    let _ = ground.lab.run(&["run", "--read", "/bin/sh", "--", "/bin/sh", "-c", "true"]).exits(0);
+}
+
+#[test]
+fn what_is_not_there_to_read_is_not_everything() {
+    let ground = Ground::new();
+    let definition = |read: &str| {
+        ground.lab.file("agent.toml", format!("[agent]\nname = \"scribe\"\n{COMMAND}\n[grants]\nread = [{read}]\n"));
+        let _ = ground.lab.run(&["agent", "add", "--replace", "agent.toml"]).exits(0);
+    };
+    definition("\"/no/such/place\", \"/nor/this\"");
+    for args in [&["run", "scribe"][..], &["summon", "scribe", "p"]] {
+        let message = ground.lab.json(args).exits(REFUSED).message();
+        assert!(message.contains("/no/such/place") && message.contains("/nor/this"), "{message}");
+        assert_eq!(ground.lab.cell_dirs(), [ground.cell.as_str()]);
+    }
+    // The twin: something of it is there.
+    let _ = ground.lab.run(&["agent", "remove", "scribe"]).exits(0);
+    definition("\"/no/such/place\", \"/usr\", \"/bin\", \"/lib\", \"/lib64\"");
+    let _ = ground.lab.run(&["run", "scribe"]).exits(0);
+    let _ = ground.lab.run(&["agent", "remove", "scribe"]).exits(0);
+}
+
+#[test]
+fn what_was_granted_for_reading_and_is_gone_is_not_everything_when_the_cell_comes_back() {
+    let ground = Ground::new();
+    let lab = &ground.lab;
+    let cell = lab.summon(&["scribe", "p", "--read", &ground.fill("WORK/real")]);
+    let _ = lab.run(&["close", &cell]).exits(0);
+    let plan = lab.cell_dir(&cell).join("plan.json");
+    let text = fs::read_to_string(&plan).expect("a plan");
+    // As if nothing else had been granted.
+    let mut narrow: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    narrow["agents"][0]["launch"]["policy"]["read"] = serde_json::json!([lab.work().join("real")]);
+    fs::write(&plan, narrow.to_string()).expect("written");
+    fs::rename(lab.work().join("real"), lab.work().join("gone")).expect("moved");
+    let message = lab.json(&["resurrect", &cell]).exits(REFUSED).message();
+    assert!(message.contains("nothing that was granted to scribe for reading is there any more"), "{message}");
+    // The twin: something of it is there.
+    fs::write(&plan, text).expect("written");
+    let _ = lab.run(&["resurrect", &cell]).exits(0);
+    let _ = lab.run(&["destroy", &cell]).exits(0);
+}
+
+#[test]
+fn a_template_is_looked_at_like_a_mount() {
+    let ground = Ground::new();
+    let lab = &ground.lab;
+    let install = |template: &str| {
+        lab.file("agent.toml", format!("[agent]\nname = \"scribe\"\n{COMMAND}\ntemplate = \"{}\"\n", ground.fill(template)));
+        lab.json(&["agent", "add", "agent.toml"])
+    };
+    for (template, says) in [
+        ("ROOT/agents", "inside a Lazarus root"),
+        ("CELL/home", "with every cell's home"),
+        ("ABOVE", "or contains it"),
+        ("HERMES", "~/.hermes"),
+        ("/proc/self", "processes"),
+        ("link", "name where it leads: WORK/real"),
+        ("a/../real", "'..'"),
+        ("a/b/x", "it is not a directory"),
+        ("no/such", "no/such"),
+    ] {
+        let message = install(template).exits(REFUSED).message();
+        assert!(message.contains("agent.toml:4:") && message.contains(&ground.fill(says)), "{template}: {message}");
+        ground.nothing_came_of_it(template);
+    }
+    let added = install("real").exits(0).json();
+    assert!(added.to_string().contains(&ground.fill("copy WORK/real into each home")), "{added}");
+    let _ = lab.run(&["agent", "remove", "scribe"]).exits(0);
+}
+
+#[test]
+fn what_is_read_is_neither_written_to_nor_covered() {
+    let ground = Ground::new();
+    for (read, mount, says) in [
+        ("WORK/a", "a:/y:rw", "WORK/a read-write beside WORK/a, which is for reading"),
+        ("WORK/a/b", "a:/y:rw", "WORK/a read-write beside WORK/a/b"),
+        ("WORK/a", "a/b:/y:rw", "WORK/a/b read-write beside WORK/a"),
+        ("WORK/a", "c:/usr", "the agent reads /usr there"),
+        ("WORK/a", "c:/etc", "the agent reads /etc/ssl"),
+        ("WORK/a", "c:/usr/share/misc:rw", "the agent reads /usr there"),
+    ] {
+        ground.command_line_is_refused(&["--read", read, "--mount", mount, "--", "true"], REFUSED, says);
+    }
+    ground.command_line_is_refused(&["--mount", "c:/usr", "--", "true"], REFUSED, "the agent reads /usr there");
+    // The twins: as writable as what is read, and beside it.
+    for mount in ["a:/y", "c:/y:rw", "c:/srv:rw"] {
+        let _ = ground.lab.run(&["run", "--read", &ground.fill("WORK/a"), "--mount", mount, "--", "/bin/true"]).exits(0);
+    }
+}
+
+#[test]
+fn nothing_is_made_in_what_is_mounted() {
+    let ground = Ground::new();
+    let lab = &ground.lab;
+    for access in ["", ":rw"] {
+        let (outer, inner) = (format!("c:/m{access}"), format!("a:/m/nosuch{access}"));
+        let refused = lab.run(&["run", "--mount", &outer, "--mount", &inner, "--", "/bin/true"]);
+        assert!(refused.code != 0 && refused.stderr.contains("there is nothing to mount on"), "{refused:?}");
+        assert!(!lab.work().join("c/nosuch").exists());
+        let inner = format!("real:/m/x{access}");
+        let refused = lab.run(&["run", "--mount", &outer, "--mount", &inner, "--", "/bin/true"]);
+        assert!(refused.code != 0, "a directory over a file: {refused:?}");
+    }
+    fs::create_dir(lab.work().join("c/there")).expect("made");
+    let _ = lab.run(&["run", "--mount", "c:/m", "--mount", "a:/m/there", "--", "/bin/ls", "/m/there/b"]).exits(0);
+}
+
+#[test]
+fn another_root_is_neither_granted_nor_one_below_a_root() {
+    let ground = Ground::new();
+    let lab = &ground.lab;
+    let other = lab.work().join("other");
+    let _ = lab.run(&["--root", &other.display().to_string(), "audit", "keygen"]).exits(0);
+    for place in ["other", "other/cells", "other/keys"] {
+        ground.command_line_is_refused(&["--mount", &format!("{place}:/x"), "--", "true"], REFUSED, "inside a Lazarus root");
+    }
+    let below = ground.fill("CELL/home/root");
+    let message = lab.json(&["--root", &below, "status"]).exits(REFUSED).message();
+    assert!(message.contains("inside another one") && !Path::new(&below).exists(), "{message}");
 }
 
 /// Two mounts that contradict each other, and what is said: as `HOST:GUEST[:rw]`.

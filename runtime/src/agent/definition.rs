@@ -153,7 +153,8 @@ impl Definition {
         let name_field = agent.need("name")?;
         let name = name_field.string()?.parse().map_err(|error: crate::cell::NameError| name_field.refuse(error))?;
         let program = fields::program(&agent)?;
-        let template = agent.get("template").map(|field| fields::path(&field)).transpose()?;
+        let template_field = agent.get("template");
+        let template = template_field.as_ref().map(fields::path).transpose()?;
 
         let mut definition = Self {
             name,
@@ -165,7 +166,7 @@ impl Definition {
             client: false,
             limits: Limits::default(),
             life: Life::default(),
-            places: Places { file: file.to_owned(), ..Places::default() },
+            places: Places { file: file.to_owned(), template: template_field.map(|field| field.position()), ..Places::default() },
         };
         if let Some(grants) = top.get("grants") {
             fields::grants(&grants.table("[grants]")?, &mut definition)?;

@@ -87,7 +87,12 @@ pub(super) fn grants(grants: &Table<'_>, definition: &mut Definition) -> Result<
             let why = "is for process agents; a component sees what `mounts` gives it";
             return Err(read.refuse(Problem::Conflict { key: "read", why }));
         }
-        for field in bounded(&read, read.list()?)? {
+        let listed = bounded(&read, read.list()?)?;
+        if listed.is_empty() {
+            let why = "names nothing: leave it out for what programs need to run at all, or name a path";
+            return Err(read.refuse(Problem::Conflict { key: "read", why }));
+        }
+        for field in listed {
             definition.read.push(absolute(&field)?);
             definition.places.read.push(field.position());
         }

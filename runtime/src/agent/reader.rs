@@ -159,6 +159,8 @@ pub struct Places {
     pub mounts: Vec<Position>,
     /// Each path to read.
     pub read: Vec<Position>,
+    /// The template.
+    pub template: Option<Position>,
 }
 
 impl Places {

@@ -87,7 +87,7 @@ pub(super) fn is_readable_path(path: &Path) -> bool {
 }
 
 /// Makes the policy of an agent. Nothing is in it that is neither in the definition, which the operator installed, nor in the
-/// options. Host paths stay as they are written: [`crate::home::check_mount_source`] has the last word on them.
+/// options. Host paths stay as they are written: [`crate::home::Sources`] has the last word on them.
 ///
 /// # Errors
 /// The first thing that is not accepted.

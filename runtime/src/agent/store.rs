@@ -27,8 +27,8 @@ use super::{
 use crate::{
     cell::AgentName,
     home::{
-        Database, Removed, Root, SeedError, Seeded, SourceError, ambient, check_mount_source, check_read_source, create_private_file,
-        digest_tree, lock_dir, make_dir, open_dir, open_file, read_file, remove_tree, seed, sync_dir,
+        Database, Removed, Root, SeedError, Seeded, SourceError, Sources, ambient, create_private_file, digest_tree, lock_dir, make_dir,
+        open_dir, open_file, read_file, remove_tree, seed, sync_dir,
     },
 };
 
@@ -215,14 +215,18 @@ pub fn add(root: &Root, file: &Path, replace: bool) -> Result<Added, AgentError>
 fn look_at_sources(root: &Root, definition: &Definition, base: &Path) -> Result<(), DefinitionError> {
     let places = &definition.places;
     let refuse = |at, error: SourceError| places.refuse(at, Problem::Source(error.whole()));
+    let sources = Sources::of(root);
     for (index, mount) in definition.mounts.iter().enumerate() {
-        match check_mount_source(root, &base.join(&mount.host)) {
+        match sources.mount(&base.join(&mount.host)) {
             Ok(_) | Err(SourceError::Missing { .. }) => {}
             Err(error) => return Err(refuse(places.mounts.get(index), error)),
         }
     }
     for (index, path) in definition.read.iter().enumerate() {
-        check_read_source(root, path).map_err(|error| refuse(places.read.get(index), error))?;
+        sources.read(path).map_err(|error| refuse(places.read.get(index), error))?;
+    }
+    if let Some(template) = &definition.template {
+        sources.template(&base.join(template)).map_err(|error| refuse(places.template.as_ref(), error))?;
     }
     Ok(())
 }
@@ -312,13 +316,16 @@ pub fn load(root: &Root, name: &AgentName) -> Result<Option<Installed>, AgentErr
     if definition.name != *name {
         return Err(AgentError::Renamed { agent: name.clone(), says: definition.name });
     }
+    // Relative paths mean the directory that it came from, also where it was edited since.
+    let base = lock.source.parent().unwrap_or(Path::new("/")).to_owned();
+    if let Some(template) = &mut definition.template {
+        *template = std::path::absolute(base.join(&template)).map_err(keep)?;
+    }
     if digest == lock.definition && definition.mounts.len() == lock.mounts.len() {
         for (mount, host) in definition.mounts.iter_mut().zip(lock.mounts) {
             mount.host = host;
         }
     } else {
-        // Edited where it lies: relative paths still mean the directory that it came from.
-        let base = lock.source.parent().unwrap_or(Path::new("/"));
         for mount in &mut definition.mounts {
             mount.host = std::path::absolute(base.join(&mount.host)).map_err(keep)?;
         }

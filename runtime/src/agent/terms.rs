@@ -59,6 +59,9 @@ pub struct Grants {
     pub program: GrantedProgram,
     /// Its variables; of their values the SHA-256, since an approval is kept for ever and a value may be a secret.
     pub env: BTreeMap<String, Digest>,
+    /// The directory that its template was copied from, absolute. It says what was approved; what is used is the copy, by its digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<PathBuf>,
     /// Paths to read and execute from; none means the system's own, for a process.
     pub read: BTreeSet<PathBuf>,
     /// Mounts, by guest path; hosts are absolute.
@@ -88,6 +91,7 @@ impl Grants {
         Self {
             program,
             env: definition.env.iter().map(|(name, value)| (name.clone(), digest_of(value.as_bytes()))).collect(),
+            template: definition.template.clone(),
             read: definition.read.iter().cloned().collect(),
             mounts,
             client: definition.client,
@@ -146,12 +150,13 @@ pub fn differences(approved: &Terms, asked: &Terms) -> Vec<Difference> {
 
 /// Everything that a definition asks for, as the differences from nothing: for a first approval.
 pub fn all_of(asked: &Terms) -> Vec<String> {
-    let Grants { program, env, read, mounts, client, limits, ttl, on_expire, tick } = &asked.grants;
+    let Grants { program, env, template, read, mounts, client, limits, ttl, on_expire, tick } = &asked.grants;
     let mut lines = vec![format!("+ definition sha256 {}", short(Some(asked.definition)))];
     let parts = [("component", asked.component), ("template", asked.template)];
     lines.extend(
         parts.into_iter().filter(|(_, digest)| digest.is_some()).map(|(what, digest)| format!("+ {what} sha256 {}", short(digest))),
     );
+    lines.extend(template.iter().map(|template| format!("+ copy {} into each home", template.display())));
     lines.push(format!("+ program {}", phrase(program)));
     lines.extend(env.keys().map(|name| format!("+ env {name}")));
     lines.extend(read.iter().map(|path| format!("+ read {}", path.display())));
@@ -180,6 +185,10 @@ fn between(old: &Grants, new: &Grants) -> Vec<Difference> {
         found.push(difference(true, format!("program {} → {}", phrase(&old.program), phrase(&new.program))));
     }
     variables(&old.env, &new.env, &mut found);
+    // What is in it is compared by its digest: the same files from elsewhere are no more than before.
+    if let Some(template) = new.template.as_ref().filter(|_| old.template != new.template) {
+        found.push(difference(false, format!("copied from {}", template.display())));
+    }
     reads(old, new, &mut found);
     mounts(&old.mounts, &new.mounts, &mut found);
     match (old.client, new.client) {

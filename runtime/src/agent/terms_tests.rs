@@ -147,7 +147,7 @@ fn any_grants() -> impl Strategy<Value = Grants> {
     (parts, limits, time(), on_expire, time()).prop_map(|((program, env, read, mut mounts, client), limits, ttl, on_expire, tick)| {
         mounts.sort_by(|a: &Mount, b: &Mount| a.guest.cmp(&b.guest));
         mounts.dedup_by(|a, b| a.guest == b.guest);
-        Grants { program, env, read, mounts, client, limits, ttl, on_expire, tick }
+        Grants { program, env, template: None, read, mounts, client, limits, ttl, on_expire, tick }
     })
 }
 

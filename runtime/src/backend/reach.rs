@@ -3,27 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::{Launch, Program};
-use crate::policy::{Access, Granted};
+use crate::policy::{Access, Granted, READ_BY_DEFAULT};
 
-/// What programs need to run at all, where a definition names nothing. Those that a machine does not have are left out.
-/// Nothing of `/etc` that names people, hosts or secrets is among them.
-pub const READ_BY_DEFAULT: [&str; 14] = [
-    "/usr",
-    "/bin",
-    "/sbin",
-    "/lib",
-    "/lib32",
-    "/lib64",
-    // Not /etc/ssl itself: its `private` holds keys, and an agent that root summons is their owner.
-    "/etc/ssl/certs",
-    "/etc/ssl/openssl.cnf",
-    "/etc/localtime",
-    "/etc/ld.so.cache",
-    "/etc/ld.so.conf",
-    "/etc/ld.so.conf.d",
-    "/etc/alternatives",
-    "/etc/nsswitch.conf",
-];
 /// Devices that hold nothing of anyone's.
 const DEVICES: [&str; 5] = ["/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"];
 /// Where a wasm guest sees its home.

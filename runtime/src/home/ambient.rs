@@ -18,7 +18,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::handle::PRIVATE_DIR;
+use super::{handle::PRIVATE_DIR, look::looks_like_a_root};
 
 /// The name of the directory that Hermes takes for its root, whatever HERMES_HOME says, in the operator's home.
 const HERMES: &str = ".hermes";
@@ -34,6 +34,14 @@ pub enum RootError {
         "use {0} as the Lazarus root: it is inside ~/.hermes, where Hermes replaces every HERMES_HOME by its active profile; name another with --root or LAZARUS_ROOT"
     )]
     InsideHermes(PathBuf),
+    /// Below another root: in a cell's home it would be its agent's to write.
+    #[error("use {path} as the Lazarus root: it is inside another one, {outer}; name another with --root or LAZARUS_ROOT")]
+    InsideRoot {
+        /// The root.
+        path: PathBuf,
+        /// The other one.
+        outer: PathBuf,
+    },
     /// Something else has the name.
     #[error("use {0} as the Lazarus root: it is not a directory")]
     NotDirectory(PathBuf),
@@ -98,7 +106,18 @@ pub fn default_root(variable: impl Fn(&str) -> Option<OsString>) -> Result<PathB
 
 /// Returns the operator's own `~/.hermes`, whether or not it exists.
 pub(super) fn operator_hermes() -> Option<PathBuf> {
-    std::env::var_os("HOME").map(PathBuf::from).filter(|home| home.is_absolute()).map(|home| home.join(HERMES))
+    home().map(|home| home.join(HERMES))
+}
+
+/// Returns the default Lazarus root, whether or not it exists: it is kept from agents also while another one is in use.
+pub(super) fn usual_root() -> Option<PathBuf> {
+    let variable = |name: &str| if name == "HOME" { home().map(PathBuf::into_os_string) } else { std::env::var_os(name) };
+    default_root(variable).ok()
+}
+
+/// The operator's home: `$HOME`, or what the machine's list of users says where that is not set.
+fn home() -> Option<PathBuf> {
+    std::env::home_dir().filter(|home| home.is_absolute())
 }
 
 /// What identifies an existing file or directory, whatever it is called.
@@ -148,6 +167,9 @@ pub(super) fn open_root(path: &Path, hermes: Option<&Path>) -> Result<(Dir, Path
     let whole = missing.iter().fold(found.clone(), |path, name| path.join(name));
     if hermes.is_some_and(|hermes| is_within(&whole, &settled(hermes))) {
         return Err(RootError::InsideHermes(path.to_owned()));
+    }
+    if let Some(outer) = whole.ancestors().skip(1).find(|above| looks_like_a_root(above)) {
+        return Err(RootError::InsideRoot { path: path.to_owned(), outer: outer.to_owned() });
     }
     let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut dir = Dir::from(rustix::fs::openat(CWD, &found, flags, Mode::empty()).map_err(io::Error::from).map_err(io_error)?);
@@ -429,17 +451,6 @@ pub(super) fn open_database(path: &Path) -> rusqlite::Result<Connection> {
 pub(super) fn create_database(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     Connection::open_with_flags(path, flags)
-}
-
-/// What the operator's path leads to: its canonical path, what kind of file it is, and whether it is on `/proc`.
-///
-/// Called for mounts and readable paths, before they become part of a policy. Opens nothing for reading or writing.
-pub(super) fn look_up(path: &Path) -> io::Result<(PathBuf, FileType, bool)> {
-    let path = path.canonicalize()?;
-    let handle = rustix::fs::openat(CWD, &path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
-    let kind = FileType::from_raw_mode(rustix::fs::fstat(&handle)?.st_mode);
-    let on_proc = rustix::fs::fstatfs(&handle)?.f_type == rustix::fs::PROC_SUPER_MAGIC;
-    Ok((path, kind, on_proc))
 }
 
 #[cfg(test)]

@@ -15,7 +15,9 @@ mod keep;
 mod keyring;
 mod layout;
 mod lease;
+mod look;
 mod measure;
+mod mounted;
 #[cfg(test)]
 #[path = "../../../tests/src/planted.rs"]
 mod planted;
@@ -49,6 +51,6 @@ pub use measure::{Measured, measure};
 pub use rehearsal::{Stage, clear_stale, stage_path};
 pub use remove::{Removed, remove_tree};
 pub use seed::{Database, SeedError, Seeded, seed};
-pub use source::{SourceError, check_mount_source, check_read_source};
+pub use source::{SourceError, Sources};
 pub use tar::{Copied, EntryKind, TarWriter};
 pub use template::digest_tree;

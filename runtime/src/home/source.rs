@@ -1,6 +1,7 @@
 //! Which paths of the machine may be granted to an agent at all, whoever asks.
 
 use std::{
+    cell::OnceCell,
     io,
     path::{Component, Path, PathBuf},
 };
@@ -9,8 +10,14 @@ use rustix::fs::FileType;
 
 use super::{
     Root,
-    ambient::{is_within, look_up, operator_hermes, settled},
+    ambient::{is_within, operator_hermes, settled, usual_root},
+    look::{Found, look_up, looks_like_a_root, mount_of, mount_table},
+    mounted::MountTable,
 };
+use crate::policy::READ_BY_DEFAULT;
+
+/// The installed code of a Hermes, in the operator's `~/.hermes`.
+const HERMES_CODE: &str = "hermes-agent";
 
 /// Why a path of the machine is never granted.
 #[derive(Debug, thiserror::Error)]
@@ -27,8 +34,8 @@ pub enum SourceError {
     /// The whole machine.
     #[error("grant /: it is the whole machine; name what the agent needs")]
     WholeMachine,
-    /// What Lazarus keeps: other cells, the registry, the audit log.
-    #[error("grant {0}: it is inside the Lazarus root, or contains it, with every cell's home and the registry")]
+    /// What Lazarus keeps: other cells, the registry, the audit log; of this root, the default one, or any other.
+    #[error("grant {0}: it is inside a Lazarus root, or contains it, with every cell's home and the registry")]
     LazarusRoot(PathBuf),
     /// The operator's own Hermes, with its credentials.
     #[error("grant {0}: it is inside the operator's ~/.hermes, or contains it, with its credentials")]
@@ -60,6 +67,34 @@ pub enum SourceError {
     /// A socket, FIFO or device: a way to talk to something outside, not a file.
     #[error("grant {0}: it is neither a directory nor a regular file")]
     Kind(PathBuf),
+    /// A file, where a directory is needed.
+    #[error("copy {0}: it is not a directory")]
+    NoDirectory(PathBuf),
+    /// Something is mounted below it that shows more than files.
+    #[error(
+        "grant {path}: a file system of the kind {kind} is mounted in it, at {below}; unmount that, or name what else of {path} the agent needs"
+    )]
+    Below {
+        /// The path.
+        path: PathBuf,
+        /// Where something is mounted.
+        below: PathBuf,
+        /// The kind of its file system, as the kernel names it.
+        kind: String,
+    },
+    /// What is mounted below it shows what is kept from agents.
+    #[error("grant {path}: what is mounted in it, at {below}, shows {kept}; unmount that, or name what else of {path} the agent needs")]
+    Shown {
+        /// The path.
+        path: PathBuf,
+        /// Where something is mounted.
+        below: PathBuf,
+        /// What it shows.
+        kept: PathBuf,
+    },
+    /// The kernel did not say what is mounted.
+    #[error("grant {0}: what is mounted in it cannot be told, since /proc/self/mountinfo cannot be read or understood")]
+    Untold(PathBuf),
 }
 
 impl SourceError {
@@ -74,83 +109,176 @@ impl SourceError {
             | Self::System(_)
             | Self::Parent { .. }
             | Self::Link { .. }
-            | Self::Kind(_) => self.to_string(),
+            | Self::Kind(_)
+            | Self::NoDirectory(_)
+            | Self::Below { .. }
+            | Self::Shown { .. }
+            | Self::Untold(_) => self.to_string(),
         }
     }
 }
 
-/// Checks a path that is to be mounted into a cell. Returns its canonical form, which is the path itself, made absolute: no link is on its way.
-///
-/// `/` is never granted, not even to a bare run: it holds `/proc`, and with that the memory of the very process that runs a guest.
-///
-/// # Errors
-/// It does not exist, or is never granted.
-pub fn check_mount_source(root: &Root, path: &Path) -> Result<PathBuf, SourceError> {
-    check(root.path(), operator_hermes().as_deref(), path, Use::Mount)
-}
-
-/// Checks a path that a process agent is to read and execute from. Returns whether it exists on this machine; it is granted
-/// as it was written, since programs name it like that.
-///
-/// Links are followed: `/bin` is one on most machines. What they lead to is looked at.
-///
-/// The code of a Hermes that is installed inside `~/.hermes` may be read; `~/.hermes` itself may not.
-///
-/// # Errors
-/// It is never granted.
-pub fn check_read_source(root: &Root, path: &Path) -> Result<bool, SourceError> {
-    match check(root.path(), operator_hermes().as_deref(), path, Use::Read) {
-        Ok(_) => Ok(true),
-        Err(SourceError::Missing { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-#[derive(Clone, Copy)]
+/// What a path is to be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Use {
     Mount,
     Read,
+    Template,
 }
 
-fn check(root: &Path, hermes: Option<&Path>, path: &Path, wanted: Use) -> Result<PathBuf, SourceError> {
-    let (found, kind, on_proc) = look_up(path).map_err(|source| SourceError::Missing { path: path.to_owned(), source })?;
-    let given = || path.to_owned();
-    if found == Path::new("/") {
-        return Err(SourceError::WholeMachine);
+/// Looks at paths of the machine before they become part of a policy: what Lazarus and the operator's Hermes keep, and what is mounted where.
+///
+/// `/` is never granted, not even to a bare run: it holds `/proc`, and with that the memory of the very process that runs a guest.
+#[derive(Debug)]
+pub struct Sources {
+    /// Lazarus roots: the one in use, and the default one.
+    roots: Vec<PathBuf>,
+    hermes: Option<PathBuf>,
+    /// Read once, when it is first needed.
+    mounts: OnceCell<Option<MountTable>>,
+}
+
+impl Sources {
+    /// For what is granted in cells of this root.
+    pub fn of(root: &Root) -> Self {
+        let roots = std::iter::once(root.path().to_owned()).chain(usual_root().map(|usual| settled(&usual)).filter(|usual| usual.exists()));
+        Self::kept(roots.collect(), operator_hermes())
     }
-    if on_proc {
-        return Err(SourceError::Proc(given()));
+
+    fn kept(roots: Vec<PathBuf>, hermes: Option<PathBuf>) -> Self {
+        Self { roots, hermes: hermes.map(|hermes| settled(&hermes)), mounts: OnceCell::new() }
     }
-    let devices_too = matches!(wanted, Use::Read);
-    let is_device = devices_too && matches!(kind, FileType::CharacterDevice);
-    let system = is_within(&found, Path::new("/sys")) || is_within(&found, Path::new("/dev"));
-    if system && !is_device && matches!(kind, FileType::Directory | FileType::RegularFile) {
-        return Err(SourceError::System(given()));
+
+    /// Checks a path that is to be mounted into a cell. Returns its canonical form, which is the path itself, made absolute: no link is on its way.
+    ///
+    /// # Errors
+    /// It does not exist, or is never granted.
+    pub fn mount(&self, path: &Path) -> Result<PathBuf, SourceError> {
+        self.check(path, Use::Mount)
     }
-    match kind {
-        FileType::Directory | FileType::RegularFile => {}
-        // Programs read /dev/null and /dev/urandom.
-        FileType::CharacterDevice if devices_too => {}
-        _ => return Err(SourceError::Kind(given())),
+
+    /// Checks a directory that is to be copied into homes, as a mount is checked.
+    ///
+    /// # Errors
+    /// It does not exist, is no directory, or is never granted.
+    pub fn template(&self, path: &Path) -> Result<PathBuf, SourceError> {
+        self.check(path, Use::Template)
     }
-    if is_within(&found, root) || is_within(root, &found) {
-        return Err(SourceError::LazarusRoot(given()));
-    }
-    if let Some(hermes) = hermes.map(settled) {
-        let inside = is_within(&found, &hermes);
-        let refused = match wanted {
-            Use::Mount => inside || is_within(&hermes, &found),
-            Use::Read => is_within(&hermes, &found),
-        };
-        if refused {
-            return Err(SourceError::Hermes(given()));
+
+    /// Checks a path that a process agent is to read and execute from. Returns where it leads, if it exists on this machine; it is granted
+    /// as it was written, since programs name it like that.
+    ///
+    /// A link may lead to the system's own programs and libraries, since `/bin` is one on most machines; whoever could change it could not
+    /// make more of it than any process agent may read.
+    ///
+    /// The code of a Hermes that is installed inside `~/.hermes` may be read; nothing else of it.
+    ///
+    /// # Errors
+    /// It is never granted.
+    pub fn read(&self, path: &Path) -> Result<Option<PathBuf>, SourceError> {
+        match self.check(path, Use::Read) {
+            Ok(found) => Ok(Some(found)),
+            Err(SourceError::Missing { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
         }
     }
-    match wanted {
-        Use::Mount => direct(path, &found)?,
-        Use::Read => {}
+
+    /// Checks what every process agent may read where nothing else is named. Returns those that exist, and where they lead.
+    ///
+    /// # Errors
+    /// One of them is never granted: a root can be below /usr, and something mounted there.
+    pub fn read_by_default(&self) -> Result<Vec<(PathBuf, PathBuf)>, SourceError> {
+        self.reads(&READ_BY_DEFAULT.map(PathBuf::from))
     }
-    Ok(found)
+
+    /// Checks several paths that a process agent is to read. Returns those that exist, and where they lead.
+    ///
+    /// # Errors
+    /// The first that is never granted.
+    pub fn reads(&self, paths: &[PathBuf]) -> Result<Vec<(PathBuf, PathBuf)>, SourceError> {
+        let found = paths.iter().filter_map(|path| {
+            let found = self.read(path).transpose()?;
+            Some(found.map(|found| (path.clone(), found)))
+        });
+        found.collect()
+    }
+
+    fn check(&self, path: &Path, wanted: Use) -> Result<PathBuf, SourceError> {
+        let found = look_up(path).map_err(|source| SourceError::Missing { path: path.to_owned(), source })?;
+        let given = || path.to_owned();
+        if found.path == Path::new("/") {
+            return Err(SourceError::WholeMachine);
+        }
+        if found.on_proc {
+            return Err(SourceError::Proc(given()));
+        }
+        // Programs read /dev/null and /dev/urandom.
+        let is_device = wanted == Use::Read && found.kind == FileType::CharacterDevice;
+        let is_plain = matches!(found.kind, FileType::Directory | FileType::RegularFile);
+        let system = is_within(&found.path, Path::new("/sys")) || is_within(&found.path, Path::new("/dev"));
+        if system && is_plain {
+            return Err(SourceError::System(given()));
+        }
+        if wanted == Use::Template && is_plain && found.kind != FileType::Directory {
+            return Err(SourceError::NoDirectory(given()));
+        }
+        if !is_plain && !is_device {
+            return Err(SourceError::Kind(given()));
+        }
+        self.is_kept(path, &found.path, wanted)?;
+        match wanted {
+            Use::Mount | Use::Template => direct(path, &found.path)?,
+            Use::Read if is_the_systems(path, &found.path) => {}
+            Use::Read => direct(path, &found.path)?,
+        }
+        if is_plain {
+            self.looks_like_files(path, &found)?;
+        }
+        Ok(found.path)
+    }
+
+    /// Refuses what Lazarus and the operator's Hermes keep, and what contains it.
+    fn is_kept(&self, path: &Path, found: &Path, wanted: Use) -> Result<(), SourceError> {
+        let touches = |kept: &PathBuf| is_within(found, kept) || is_within(kept, found);
+        if self.roots.iter().any(touches) || found.ancestors().any(looks_like_a_root) {
+            return Err(SourceError::LazarusRoot(path.to_owned()));
+        }
+        let code = |hermes: &PathBuf| wanted == Use::Read && is_within(found, &hermes.join(HERMES_CODE));
+        match &self.hermes {
+            Some(hermes) if touches(hermes) && !code(hermes) => Err(SourceError::Hermes(path.to_owned())),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Refuses a path that is on, or has mounted below it, more than files, or what is kept under another name.
+    fn looks_like_files(&self, path: &Path, found: &Found) -> Result<(), SourceError> {
+        let untold = || SourceError::Untold(path.to_owned());
+        let read = || mount_table().ok().and_then(|text| MountTable::parse(&text));
+        let table = self.mounts.get_or_init(read).as_ref().ok_or_else(untold)?;
+        let on = table.of(&found.path, found.mount).ok_or_else(untold)?;
+        if !on.holds_files() {
+            return Err(SourceError::System(path.to_owned()));
+        }
+        for mounted in table.below(&found.path, on) {
+            let (below, kind) = (mounted.point.clone(), mounted.kind.clone());
+            if !mounted.holds_files() {
+                return Err(SourceError::Below { path: path.to_owned(), below, kind });
+            }
+            for kept in self.roots.iter().chain(&self.hermes) {
+                let on = table.of(kept, mount_of(kept)).ok_or_else(untold)?;
+                if table.shows(mounted, kept, on) {
+                    return Err(SourceError::Shown { path: path.to_owned(), below, kept: kept.clone() });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a link may lead there: the path is one of those that every process agent may read, or what it leads to is in one of them.
+fn is_the_systems(path: &Path, found: &Path) -> bool {
+    let own = READ_BY_DEFAULT.iter().map(Path::new);
+    own.clone().any(|own| own == path) || own.filter_map(|own| own.canonicalize().ok()).any(|own| found.starts_with(own))
 }
 
 /// Refuses a way that is not the straight one.
@@ -167,79 +295,5 @@ fn direct(path: &Path, found: &Path) -> Result<(), SourceError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{fs, os::unix::fs::symlink};
-
-    use super::*;
-
-    #[test]
-    fn what_is_never_granted() {
-        let temp = tempfile::tempdir().expect("a directory");
-        let at = |name: &str| temp.path().join(name);
-        for name in ["data/root/cells", "home/.hermes/hermes-agent", "home/project", "other"] {
-            fs::create_dir_all(at(name)).expect("made");
-        }
-        fs::write(at("other/file"), "x").expect("written");
-        symlink(at("data/root/cells"), at("other/link")).expect("linked");
-        rustix::fs::mkfifoat(rustix::fs::CWD, at("other/fifo"), rustix::fs::Mode::RUSR).expect("a fifo");
-        let (root, hermes) = (at("data/root"), at("home/.hermes"));
-        let mount = |path: &Path| check(&root, Some(&hermes), path, Use::Mount);
-        let read = |path: &Path| check(&root, Some(&hermes), path, Use::Read);
-
-        for name in ["other", "other/file", "home/project"] {
-            assert_eq!(mount(&at(name)).expect(name), at(name).canonicalize().expect("canonical"));
-            assert!(read(&at(name)).is_ok());
-        }
-        let leads = at("home/project");
-        assert!(matches!(mount(&at("other/../home/project")), Err(SourceError::Parent { leads: found, .. }) if found == leads));
-        assert!(mount(&at("./other/./file")).is_ok());
-        symlink(&leads, at("straight")).expect("linked");
-        fs::create_dir(leads.join("below")).expect("made");
-        for name in ["straight", "straight/below"] {
-            assert!(matches!(mount(&at(name)), Err(SourceError::Link { leads: found, .. }) if found.starts_with(&leads)), "{name}");
-            assert!(read(&at(name)).is_ok(), "links to read are followed, and looked at: {name}");
-        }
-        for name in ["/sys", "/sys/kernel", "/dev", "/dev/shm"] {
-            assert!(matches!(mount(Path::new(name)), Err(SourceError::System(_))), "{name}");
-            assert!(matches!(read(Path::new(name)), Err(SourceError::System(_))), "{name}");
-        }
-        for name in ["data", "data/root", "data/root/cells", "other/link"] {
-            assert!(matches!(mount(&at(name)), Err(SourceError::LazarusRoot(_))), "{name}");
-            assert!(matches!(read(&at(name)), Err(SourceError::LazarusRoot(_))), "{name}");
-        }
-        for name in ["home", "home/.hermes", "home/.hermes/hermes-agent"] {
-            assert!(matches!(mount(&at(name)), Err(SourceError::Hermes(_))), "{name}");
-        }
-        assert!(read(&at("home/.hermes/hermes-agent")).is_ok());
-        assert!(matches!(read(&at("home/.hermes")), Err(SourceError::Hermes(_))));
-        assert!(matches!(mount(Path::new("/")), Err(SourceError::WholeMachine)));
-        assert!(matches!(mount(Path::new("/../")), Err(SourceError::WholeMachine)));
-        assert!(matches!(read(Path::new("/")), Err(SourceError::WholeMachine)));
-        assert!(matches!(mount(Path::new("/proc/self")), Err(SourceError::Proc(_))));
-        assert!(matches!(read(Path::new("/proc")), Err(SourceError::Proc(_))));
-        assert!(matches!(mount(&at("other/fifo")), Err(SourceError::Kind(_))));
-        assert!(matches!(mount(Path::new("/dev/null")), Err(SourceError::Kind(_))));
-        assert!(read(Path::new("/dev/null")).is_ok());
-        assert!(matches!(mount(&at("nothing")), Err(SourceError::Missing { .. })));
-    }
-
-    #[test]
-    fn a_bind_mount_does_not_hide_the_root() {
-        if crate::home::test_ground::elsewhere(module_path!(), "a_bind_mount_does_not_hide_the_root") {
-            return;
-        }
-        let temp = tempfile::tempdir().expect("a directory");
-        let (root, alias) = (temp.path().join("root"), temp.path().join("alias"));
-        fs::create_dir_all(root.join("cells")).expect("made");
-        fs::create_dir(&alias).expect("made");
-        let run = |program: &str, args: &[&std::ffi::OsStr]| {
-            assert!(std::process::Command::new(program).args(args).status().expect("it runs").success(), "{program} (run as root)");
-        };
-        run("mount", &["--bind".as_ref(), root.as_os_str(), alias.as_os_str()]);
-        let found = ["alias", "alias/cells"].map(|name| check(&root, None, &temp.path().join(name), Use::Mount));
-        run("umount", &[alias.as_os_str()]);
-        for refused in found {
-            assert!(matches!(refused, Err(SourceError::LazarusRoot(_))), "{refused:?}");
-        }
-    }
-}
+#[path = "source_tests.rs"]
+mod tests;

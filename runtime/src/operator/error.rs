@@ -287,6 +287,12 @@ pub enum Error {
     /// A path to read that is not there.
     #[error("could not grant {0}: there is no such file or directory")]
     NothingToRead(PathBuf),
+    /// The streams of a foreground run.
+    #[error("could not lend the streams of this command")]
+    Streams(#[source] std::io::Error),
+    /// A definition of whose paths to read none is there.
+    #[error("could not grant what {0} asks to read: none of {1:?} is on this machine")]
+    NothingOfThese(AgentName, Vec<PathBuf>),
     /// A definition of which something is left.
     #[error("agent {agent} is not removed: {what} remains")]
     AgentRemains {
@@ -456,6 +462,7 @@ impl Error {
             | Self::OtherBackend { .. }
             | Self::AgentRemains { .. }
             | Self::NothingToRead(_)
+            | Self::NothingOfThese(..)
             | Self::Component { .. }
             | Self::Compile { .. }
             | Self::Source(_)
@@ -485,6 +492,7 @@ impl Error {
             | Self::Layout(_)
             | Self::Lease(_)
             | Self::Registry(_)
+            | Self::Streams(_)
             | Self::Warden(_) => Kind::Internal,
             Self::Drill(error) => super::drill::kind(error),
         }

@@ -16,8 +16,8 @@ use crate::{
     agent::{self, AgentError, DefinedProgram, Definition, Installed, Options, Position, Problem, ResolveError},
     backend::{Launch, Program, Stdio, WasmForm, reach, wasm},
     cell::{AgentName, BackendKind, Identity, OnExpire, Proposal, Role},
-    home::{Place, Root, SourceError, ambient},
-    policy::{Mount, Policy, overlap},
+    home::{Place, Root, SourceError, Sources, ambient},
+    policy::{Mount, Policy, READ_BY_DEFAULT, Readable, overlap, overlap_of_reads},
     warden::AgentPlan,
 };
 
@@ -159,6 +159,9 @@ impl Operator {
             if backend == BackendKind::Process && policy.mounts.iter().any(|mount| mount.guest.as_str() == "/") {
                 return Err(Error::Contradiction("only a WebAssembly program can have a mount at /"));
             }
+            if backend == BackendKind::Process {
+                self.must_read_what_is_read(&policy)?;
+            }
             self.must_leave_the_cell_its_places(&policy, backend, wish.bare)?;
             if let Some((first, first_needs)) = &first
                 && *first_needs != backend
@@ -211,10 +214,11 @@ impl Operator {
         };
         let definition = installed.map(|installed| &installed.definition);
         let mut policy = agent::resolve(definition, &options)?;
+        let sources = Sources::of(&self.root);
         for mount in &mut policy.mounts {
             // What the definition asks for is told with its place in there.
             let asked = definition.zip(definition.and_then(|definition| definition.mounts.iter().position(|asked| asked == mount)));
-            let checked = crate::home::check_mount_source(&self.root, &mount.host);
+            let checked = sources.mount(&mount.host);
             mount.host = match asked.filter(|_| !wish.mounts.contains(mount)) {
                 Some((definition, index)) => checked.map_err(|error| misplaced(definition, definition.places.mounts.get(index), &error))?,
                 None => checked?,
@@ -224,27 +228,54 @@ impl Operator {
         if let (false, Some((_, overlap))) = (wish.bare, overlap(&policy.mounts)) {
             return Err(ResolveError::from(overlap).into());
         }
-        // A definition that names nothing to read gets what programs need to run at all; what is typed comes on top of either.
-        if installed.is_none_or(|installed| installed.definition.read.is_empty()) && !policy.read.is_empty() {
-            policy.read.splice(0..0, reach::READ_BY_DEFAULT.map(PathBuf::from));
+        self.keep_what_is_there(definition, wish, &mut policy)?;
+        Ok(policy)
+    }
+
+    /// Looks at what a process agent is to read, and leaves out what this machine does not have.
+    fn keep_what_is_there(&self, definition: Option<&Definition>, wish: &Wish, policy: &mut Policy) -> Result<(), Error> {
+        if policy.read.is_empty() {
+            return Ok(());
         }
-        let mut there = Vec::new();
-        for path in policy.read {
+        // A definition that names nothing to read gets what programs need to run at all; what is typed comes on top of either.
+        if definition.is_none_or(|definition| definition.read.is_empty()) {
+            policy.read.splice(0..0, READ_BY_DEFAULT.map(PathBuf::from));
+        }
+        let sources = Sources::of(&self.root);
+        let mut there: Vec<Readable> = Vec::new();
+        for path in std::mem::take(&mut policy.read) {
             // A path that this machine does not have grants nothing; one that was typed is a mistake worth telling.
             let asked = definition.zip(definition.and_then(|definition| definition.read.iter().position(|asked| *asked == path)));
-            let checked = crate::home::check_read_source(&self.root, &path);
-            let is_there = match asked.filter(|_| !wish.read.contains(&path)) {
+            let checked = sources.read(&path);
+            let found = match asked.filter(|_| !wish.read.contains(&path)) {
                 Some((definition, index)) => checked.map_err(|error| misplaced(definition, definition.places.read.get(index), &error))?,
                 None => checked?,
             };
-            if is_there {
-                there.push(path);
-            } else if wish.read.contains(&path) {
-                return Err(Error::NothingToRead(path));
+            match found {
+                // Seen through what is granted anyway, such as /bin/sh.
+                Some(host) if there.iter().any(|other| path.starts_with(&other.named) && host.starts_with(&other.host)) => {}
+                Some(host) => there.push(Readable { named: path, host }),
+                None if wish.read.contains(&path) => return Err(Error::NothingToRead(path)),
+                None => {}
             }
         }
-        policy.read = there;
-        Ok(policy)
+        policy.read = there.into_iter().map(|read| read.named).collect();
+        match definition {
+            // Nothing named would stand for the system's own, which is more than was asked for.
+            Some(definition) if policy.read.is_empty() => Err(Error::NothingOfThese(definition.name.clone(), definition.read.clone())),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// What a process agent with this policy reads, and where it leads; refused where a mount contradicts it.
+    fn must_read_what_is_read(&self, policy: &Policy) -> Result<(), Error> {
+        let sources = Sources::of(&self.root);
+        let reads = if policy.read.is_empty() { sources.read_by_default()? } else { sources.reads(&policy.read)? };
+        let reads: Vec<Readable> = reads.into_iter().map(|(named, host)| Readable { named, host }).collect();
+        match overlap_of_reads(&reads, &policy.mounts) {
+            Some((_, overlap)) => Err(ResolveError::from(overlap).into()),
+            None => Ok(()),
+        }
     }
 
     /// The program, and the digest of what was compiled.

@@ -21,7 +21,7 @@ use crate::{
     backend::{Program, wasm},
     cell::{AgentName, BackendKind, CellId, Event, ProjectName, Record, decide},
     failpoint::{self, Point},
-    home::SourceError,
+    home::{SourceError, Sources},
     policy::format_duration,
     warden::{AgentPlan, Birth, KeptPlan, Readiness, WardenSpec},
 };
@@ -165,8 +165,9 @@ impl Operator {
     fn look_again(&self, id: &CellId, plan: &mut AgentPlan) -> Result<(), Error> {
         let agent = &plan.launch.agent;
         let not = |why: String| Error::NotResurrected { cell: id.clone(), why, internal: false };
+        let sources = Sources::of(&self.root);
         for mount in &plan.launch.policy.mounts {
-            let leads_elsewhere = match crate::home::check_mount_source(&self.root, &mount.host) {
+            let leads_elsewhere = match sources.mount(&mount.host) {
                 Err(SourceError::Link { .. }) => true,
                 found => found? != mount.host,
             };
@@ -174,13 +175,24 @@ impl Operator {
                 return Err(not(format!("{} leads elsewhere than when it was granted to {agent}", mount.host.display())));
             }
         }
-        let mut there = Vec::new();
-        for path in std::mem::take(&mut plan.launch.policy.read) {
-            if crate::home::check_read_source(&self.root, &path)? {
-                there.push(path);
+        let asked = std::mem::take(&mut plan.launch.policy.read);
+        if asked.is_empty() {
+            if matches!(plan.launch.program, Program::Command { .. }) {
+                sources.read_by_default()?;
             }
+        } else {
+            let mut there = Vec::new();
+            for path in &asked {
+                if sources.read(path)?.is_some() {
+                    there.push(path.clone());
+                }
+            }
+            // Nothing named would stand for the system's own, which is more than was granted.
+            if there.is_empty() {
+                return Err(not(format!("nothing that was granted to {agent} for reading is there any more")));
+            }
+            plan.launch.policy.read = there;
         }
-        plan.launch.policy.read = there;
         if let Program::Compiled { cached, form, .. } = &mut plan.launch.program {
             let digest = plan.source_sha256.as_deref().unwrap_or_default();
             let found = match wasm::find(self.root.cache(), digest, *form)? {

@@ -16,6 +16,26 @@ const VARIABLE_MOST_BYTES: usize = 64 * 1024;
 /// Bytes of a guest path: PATH_MAX of Linux, less room for what the guest appends.
 const GUEST_PATH_MOST_BYTES: usize = 1024;
 
+/// What programs need to run at all: what every process agent may read, where nothing else is named. Those that a machine does not have are left out.
+/// Nothing of `/etc` that names people, hosts or secrets is among them.
+pub const READ_BY_DEFAULT: [&str; 14] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    // Not /etc/ssl itself: its `private` holds keys, and an agent that root summons is their owner.
+    "/etc/ssl/certs",
+    "/etc/ssl/openssl.cnf",
+    "/etc/localtime",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/alternatives",
+    "/etc/nsswitch.conf",
+];
+
 /// Whether a mount may be written to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -14,9 +14,9 @@ mod report;
 mod setting;
 mod subject;
 
-pub use grants::{Access, EnvError, GuestPath, Mount, MountError, Policy, validate_variable};
+pub use grants::{Access, EnvError, GuestPath, Mount, MountError, Policy, READ_BY_DEFAULT, validate_variable};
 pub use limits::{Limits, LimitsError};
-pub use overlap::{Overlap, overlap};
+pub use overlap::{Overlap, Readable, overlap, overlap_of_reads};
 pub use plain::{Plain, plain};
 pub use promised::{Applier, Asked, Promised};
 pub use quantity::{ByteSize, QuantityError, format_duration, parse_duration, parse_ttl};

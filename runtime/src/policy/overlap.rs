@@ -1,7 +1,8 @@
-//! Mounts that contradict each other: two at one place, or one that takes back what another promises.
+//! Grants that contradict each other: two at one place, or one that takes back what another promises.
 //!
 //! A read-only mount promises that what it shows is not changed through it, nor through any other mount of the same agent; a path below a mount
-//! belongs to that mount. So mounts that overlap, on the machine or as the agent sees them, must have the same access.
+//! belongs to that mount. So mounts that overlap, on the machine or as the agent sees them, must have the same access. A path to read promises the
+//! same, and that it is what the machine has there: nothing writable overlaps it, and no mount covers it.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -27,6 +28,25 @@ pub enum Overlap {
         /// What can be written to.
         writable: String,
     },
+    /// A path to read could be written to.
+    #[error(
+        "accept {writable} read-write beside {path}, which is for reading: they overlap on this machine, so that it could be changed all the same; mount \
+         it read-only, or name what to read without it"
+    )]
+    Read {
+        /// What is promised to stay as it is.
+        path: String,
+        /// What can be written to.
+        writable: String,
+    },
+    /// A mount where the agent sees a path that is for reading.
+    #[error("accept a mount at {guest}: the agent reads {path} there; choose another place, such as /project")]
+    Covers {
+        /// What is to be read.
+        path: String,
+        /// Where the mount is.
+        guest: String,
+    },
     /// One lies in the other as the agent sees them, and only one of them is writable.
     #[error("accept {inner} ({inner_access}) inside of {outer} ({outer_access}): give both the same access, or leave one out")]
     Guests {
@@ -39,6 +59,37 @@ pub enum Overlap {
         /// Its access.
         outer_access: Access,
     },
+}
+
+/// A path that a process agent reads and executes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readable {
+    /// As it is named, and seen by the agent.
+    pub named: PathBuf,
+    /// Where it leads on the machine.
+    pub host: PathBuf,
+}
+
+/// The first contradiction between what a process agent reads and its mounts, whose hosts are canonical; and which of the mounts it is.
+pub fn overlap_of_reads(reads: &[Readable], mounts: &[Mount]) -> Option<(usize, Overlap)> {
+    let all = mounts.iter().enumerate().flat_map(|(index, mount)| reads.iter().map(move |read| (index, mount, read)));
+    let mut found = all.filter_map(|(index, mount, read)| against(mount, read).map(|overlap| (index, overlap)));
+    found.next()
+}
+
+fn against(mount: &Mount, read: &Readable) -> Option<Overlap> {
+    let (path, guest) = (read.named.display().to_string(), mount.guest.to_string());
+    let writable = mount.access == Access::Rw;
+    if writable && (mount.host.starts_with(&read.host) || read.host.starts_with(&mount.host)) {
+        return Some(Overlap::Read { path, writable: mount.host.display().to_string() });
+    }
+    if read.named == mount.guest.as_path() && read.host == mount.host {
+        // The same, read-only, under its own name.
+        return None;
+    }
+    let covers = read.named.starts_with(mount.guest.as_path());
+    let inside = writable && mount.guest.as_path().starts_with(&read.named);
+    (covers || inside).then_some(Overlap::Covers { path, guest })
 }
 
 /// The first contradiction in a list of mounts, and which of them is the later of the two.
@@ -120,6 +171,35 @@ mod tests {
         ] {
             let (at, said) = found(mounts).unwrap_or_else(|| panic!("{mounts:?}"));
             assert!(at == later && said.contains(says), "{mounts:?}: {at} {said}");
+        }
+    }
+
+    #[test]
+    fn nothing_writable_overlaps_what_is_read_and_no_mount_covers_it() {
+        let reads = [("/usr", "/usr"), ("/bin", "/usr/bin"), ("/opt/tool", "/opt/tool")];
+        let reads = reads.map(|(named, host)| Readable { named: named.into(), host: host.into() });
+        let found = |mount: &str| overlap_of_reads(&reads, &[mount.parse().expect("a mount")]).map(|(_, overlap)| overlap.to_string());
+        for mount in [
+            "/opt/tool:/t",
+            "/opt:/o",
+            "/opt/tool:/opt/tool",
+            "/usr/share/x:/x",
+            "/srv:/usr/share/data",
+            "/srv:/binary:rw",
+            "/opt/tools:/t:rw",
+        ] {
+            assert_eq!(found(mount), None, "{mount}");
+        }
+        for (mount, says) in [
+            ("/opt/tool:/t:rw", "/opt/tool read-write beside /opt/tool"),
+            ("/opt:/o:rw", "/opt read-write beside /opt/tool"),
+            ("/usr/bin/x:/x:rw", "/usr/bin/x read-write beside /usr"),
+            ("/srv:/usr", "at /usr: the agent reads /usr there"),
+            ("/srv:/opt", "at /opt: the agent reads /opt/tool there"),
+            ("/srv:/usr/share/data:rw", "at /usr/share/data: the agent reads /usr there"),
+        ] {
+            let said = found(mount).unwrap_or_else(|| panic!("{mount}"));
+            assert!(said.contains(says), "{mount}: {said}");
         }
     }
 }
