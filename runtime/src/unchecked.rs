@@ -262,7 +262,7 @@ const ATTEMPTED: &[(&str, libc::c_long, u8)] = &[
     ("kexec-load", libc::SYS_kexec_load, 0b101), ("init-module", libc::SYS_init_module, 0b101), ("swapon", libc::SYS_swapon, 0b1),
     ("reboot", libc::SYS_reboot, 0b1111), ("sethostname", libc::SYS_sethostname, 0b1), ("settimeofday", libc::SYS_settimeofday, 0b11),
     ("syslog", libc::SYS_syslog, 0b10), ("quotactl", libc::SYS_quotactl, 0b1010), ("acct", libc::SYS_acct, 0b1),
-    ("ioctl", libc::SYS_ioctl, 0b100), ("shmget", libc::SYS_shmget, 0), ("msgget", libc::SYS_msgget, 0), ("fcntl-getfd", libc::SYS_fcntl, 0b100),
+    ("ioctl", libc::SYS_ioctl, 0b100), ("shmget", libc::SYS_shmget, 0), ("msgget", libc::SYS_msgget, 0), ("fcntl", libc::SYS_fcntl, 0b100),
     ("socket", libc::SYS_socket, 0),
 ];
 

@@ -1,6 +1,7 @@
 //! `lazarus run`, from end to end: the program's own streams and exit code, and nothing left afterwards.
 
 use std::{
+    fs::File,
     io::{Read, Write},
     path::Path,
     process::{Child, Command, Stdio},
@@ -230,4 +231,75 @@ fn a_killed_run_leaves_nothing_for_the_next_command_to_find() {
         let _ = lab.json(&["status"]).exits(0);
         nothing_is_left(&lab);
     }
+}
+
+/// A shell that controls its jobs, on a terminal of its own, with the program's path in `$L`.
+fn on_a_terminal(lab: &Lab, script: &str) -> (File, Child) {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&master).and_then(|()| unlockpt(&master)).expect("granted");
+    let slave = ptsname(&master, Vec::new()).expect("its name");
+    let slave = File::options().read(true).write(true).open(slave.to_str().expect("utf-8")).expect("opened");
+    let run = lab.command(&[]);
+    let mut shell = Command::new("setsid");
+    shell.args(["--ctty", "--wait", "bash", "-m", "-c", script]).env_clear().current_dir(lab.work());
+    shell.envs(run.get_envs().filter_map(|(name, value)| value.map(|value| (name, value)))).env("L", run.get_program());
+    let copy = || Stdio::from(slave.try_clone().expect("copied"));
+    let child = shell.stdin(copy()).stdout(copy()).stderr(copy()).spawn().expect("started");
+    (File::from(master), child)
+}
+
+/// Types something once the agent, whose output goes to the file `out`, is ready; returns what it and the shell wrote in the end.
+fn typed(lab: &Lab, script: &str, keys: &[u8]) -> [String; 2] {
+    let read = |name: &str| std::fs::read_to_string(lab.work().join(name)).unwrap_or_default();
+    let (mut terminal, mut shell) = on_a_terminal(lab, script);
+    wait_until("the agent is ready", || read("out").contains("ready"));
+    terminal.write_all(keys).expect("typed");
+    wait_until("the shell ends", || shell.try_wait().expect("looked").is_some());
+    ["out", "shell"].map(read)
+}
+
+#[test]
+fn what_is_typed_for_the_shell_is_not_the_agents() {
+    let lab = Lab::new();
+    let script = "\"$L\" run -- sh -c 'echo ready; exec cat' > out & read line; echo \"$line\" > shell; wait";
+    assert_eq!(typed(&lab, script, b"typed\n"), ["ready\n", "typed\n"]);
+    nothing_is_left(&lab);
+}
+
+#[test]
+fn what_is_typed_in_the_foreground_is_the_agents_and_the_terminal_does_not_stop_it() {
+    let lab = Lab::new();
+    let script = "\"$L\" run -- sh -c 'echo ready; exec cat' > out; echo \"$?\" > shell";
+    assert_eq!(typed(&lab, script, b"\x1atyped\n\x04"), ["ready\ntyped\n", "0\n"]);
+    nothing_is_left(&lab);
+}
+
+#[test]
+fn the_files_of_its_streams_are_not_the_programs_to_change() {
+    use std::os::unix::fs::MetadataExt;
+    let lab = Lab::new();
+    for (input, output) in [("in", "out"), ("in", "/dev/null"), ("/dev/null", "out")] {
+        for name in ["in", "out"] {
+            lab.file(name, "x");
+        }
+        let (input, output) = (lab.work().join(input), lab.work().join(output));
+        let marks =
+            |path: &Path| std::fs::metadata(path).map(|meta| (meta.mode(), meta.uid(), meta.mtime(), meta.mtime_nsec())).expect("there");
+        let before = [marks(&input), marks(&output)];
+        let script = "chmod 612 /dev/stdin; chmod 612 /proc/self/fd/1; touch -d 1999-01-01 /dev/stdin 2>&1; \
+                      touch /tmp/own && chmod 612 /tmp/own && test $(stat -c %a /tmp/own) = 612";
+        let mut command = lab.command(&["run", "--", "sh", "-c", script]);
+        let into = File::options().append(true).open(&output).expect("opened");
+        let status = command.stdin(File::open(&input).expect("opened")).stdout(into).stderr(Stdio::piped()).status().expect("ran");
+        assert!(status.success(), "its own files are: {status}");
+        let after = [marks(&input), marks(&output)];
+        // What it said was appended.
+        assert_eq!((before[0], before[1].0, before[1].1), (after[0], after[1].0, after[1].1), "{} {}", input.display(), output.display());
+    }
+    let mut command = lab.command(&["run", "--", "true"]);
+    let refused = command.stdin(File::open(lab.work()).expect("opened")).output().expect("ran");
+    assert_eq!(refused.status.code(), Some(2), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("standard input is a directory"), "{refused:?}");
+    nothing_is_left(&lab);
 }

@@ -36,8 +36,9 @@ const UNSAFE: [(&str, &str); 2] = [
 ];
 
 /// Files that name a path of the machine to the kernel, with the reason. Whatever else is opened, is opened from a handle.
-const AMBIENT: [(&str, &str); 30] = [
+const AMBIENT: [(&str, &str); 33] = [
     ("runtime/src/home/ambient.rs", "the place for it: paths that the operator named"),
+    ("runtime/src/home/look.rs", "looks at paths that the operator named, and at what is mounted"),
     ("runtime/src/home/handle.rs", "/proc/self/fd: changes the mode of an open directory"),
     ("runtime/src/registry/open.rs", "SQLite opens by path: the registry, in the operator's own root"),
     ("runtime/src/jail/cgroup/clear.rs", "control groups: those of a cell, wherever they are mounted"),
@@ -47,6 +48,7 @@ const AMBIENT: [(&str, &str); 30] = [
     ("runtime/src/jail/liveness.rs", "/proc: which processes live"),
     ("runtime/src/jail/namespaces.rs", "/proc/self: the maps of a user namespace"),
     ("runtime/src/jail/observe/read.rs", "/proc: what a jailed process is like, compared with its report"),
+    ("runtime/src/jail/streams.rs", "/dev/null of the new root, in a jailed child"),
     ("runtime/src/jail/newroot.rs", "the new root, in the mount namespace of a jailed child"),
     ("runtime/src/unchecked.rs", "/proc/self: its own descriptors and threads"),
     ("runtime/src/backend/process/sources.rs", "opens what a policy grants, after home checked it"),
@@ -57,6 +59,7 @@ const AMBIENT: [(&str, &str); 30] = [
     ("runtime/src/backend/process/marks.rs", "paths that an agent names, held without being opened to read or write, in the jailed reaper"),
     ("runtime/src/backend/process/reaper.rs", "/proc and /dev/null, in the jailed child"),
     ("runtime/src/backend/wasm/host/places.rs", "opens what a policy grants, in the host before its jail closes"),
+    ("runtime/src/operator/foreground.rs", "/dev/null, in place of a terminal that somebody else has"),
     ("runtime/src/warden/meter.rs", "/proc/stat: how many processors there are"),
     ("runtime/src/warden/mod.rs", "/dev/null, in place of the pipe to the command that summoned"),
     ("runtime/src/drill/acts/descriptors.rs", "an attacker of the drill, in its jail"),

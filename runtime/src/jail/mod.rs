@@ -24,6 +24,7 @@ pub mod observe;
 mod rlimits;
 mod rules;
 mod seccomp;
+pub mod streams;
 pub mod usher;
 
 pub use capabilities::GAINS_NO_CAPABILITY;

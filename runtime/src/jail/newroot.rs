@@ -14,7 +14,7 @@ use rustix::{
     process::{fchdir, pivot_root},
 };
 
-use super::{FileRule, JailError, Reach, mountpoint, namespaces, usher::Door};
+use super::{FileRule, JailError, Reach, mountpoint::Ground, namespaces, streams, usher::Door};
 use crate::{
     policy::{Access, Address, Enforcer, Granted, Report, Subject, Wall},
     unchecked::{self, MountAttributes},
@@ -102,30 +102,33 @@ impl NewRoot {
         .map_err(JailError::step("make a root for the agent"))?;
         mount::move_mount(&root, "", CWD, STAGE, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .map_err(JailError::step("mount the agent's root"))?;
+        let mut ground = Ground::new(root).map_err(JailError::step("look at the agent's root"))?;
         for (path, text) in &self.texts {
-            mountpoint::text(&root, path, text).map_err(at(path))?;
+            ground.text(path, text).map_err(at(path))?;
             let subject = Subject::path(path, Access::Ro, Granted::Made);
             report.full(Enforcer::Namespace, subject, format!("{} is made up, and read-only", path.display()));
         }
+        self.binds.sort_by_key(|bind| bind.target.components().count());
+        let mut rules = Vec::new();
+        // First, since a home, a mount or a link may lie below them.
+        for path in SCRATCH {
+            rules.push(scratch(&mut ground, Path::new(path), report)?);
+        }
         for link in &self.links {
-            mountpoint::link(&root, &link.path, &link.text).map_err(at(&link.path))?;
+            ground.link(&link.path, &link.text).map_err(at(&link.path))?;
             let promise = format!("{} leads to {}", link.path.display(), link.text.display());
             report.full(Enforcer::Namespace, Subject::path(&link.path, Access::Ro, link.granted), promise);
         }
-        self.binds.sort_by_key(|bind| bind.target.components().count());
-        let mut rules = Vec::new();
-        // First, since a home or a mount may lie below them.
-        for path in SCRATCH {
-            rules.push(scratch(&root, Path::new(path), report)?);
-        }
         for bind in self.binds {
-            attach(&root, &bind)?;
+            attach(&ground, &bind)?;
             let (subject, how) = (bind.subject(), if bind.kind == BindKind::ReadOnly { "read-only" } else { "writable" });
             report.full(Enforcer::Namespace, subject, format!("{} is mounted {how}", bind.target.display()));
             rules.push(bind.into_rule());
         }
-        let processes = mount_proc(&root);
+        let processes = mount_proc(&ground);
+        let root = ground.into_root();
         pivot(&root, &self.door).map_err(JailError::step("move into the agent's root"))?;
+        streams::replace_null().map_err(at(Path::new("/dev/null")))?;
         // Everything below it was granted at least for reading.
         rules.push(FileRule { place: root, reach: Reach::Read, subject: None });
         describe(&processes, report);
@@ -164,17 +167,18 @@ fn fresh(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> ru
     mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes | MountAttrFlags::MOUNT_ATTR_NOSUID)
 }
 
-/// Binds one source, with everything mounted below it.
-fn attach(root: &OwnedFd, bind: &Bind) -> Result<(), JailError> {
+/// Binds one source, with everything mounted below it: that was looked at before it was granted, and is the operator's files as well.
+fn attach(ground: &Ground, bind: &Bind) -> Result<(), JailError> {
     let path = bind.target.as_path();
     let stat = fs::fstat(&bind.source).map_err(at(path))?;
     let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-    let target = mountpoint::make(root, path, directory).map_err(at(path))?;
+    let target = ground.make(path, directory).map_err(at(path))?;
     let flags =
         OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH | OpenTreeFlags::AT_RECURSIVE;
     let tree = mount::open_tree(&bind.source, "", flags).map_err(at(path))?;
     let attributes = MountAttributes {
-        read_only: bind.kind == BindKind::ReadOnly,
+        // Data goes to a device through a read-only mount as well; its node's mode and times are the machine's.
+        read_only: matches!(bind.kind, BindKind::ReadOnly | BindKind::Device),
         no_exec: bind.kind == BindKind::Device,
         devices: bind.kind == BindKind::Device,
     };
@@ -185,10 +189,11 @@ fn attach(root: &OwnedFd, bind: &Bind) -> Result<(), JailError> {
 }
 
 /// An empty, private directory in memory, for everyone to write to.
-fn scratch(root: &OwnedFd, path: &Path, report: &mut Report) -> Result<FileRule, JailError> {
+fn scratch(ground: &mut Ground, path: &Path, report: &mut Report) -> Result<FileRule, JailError> {
     let options = [("size", SCRATCH_MOST_BYTES), ("nr_inodes", SCRATCH_MOST_FILES), ("mode", "1777")];
     let place = fresh("tmpfs", &options, MountAttrFlags::MOUNT_ATTR_NODEV).map_err(at(path))?;
-    let target = mountpoint::make(root, path, true).map_err(at(path))?;
+    ground.add(&place).map_err(at(path))?;
+    let target = ground.make(path, true).map_err(at(path))?;
     mount::move_mount(&place, "", &target, "", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)
         .map_err(at(path))?;
     let subject = Subject::path(path, Access::Rw, Granted::Scratch);
@@ -198,10 +203,10 @@ fn scratch(root: &OwnedFd, path: &Path, report: &mut Report) -> Result<FileRule,
 }
 
 /// The processes of the new pid namespace. Read-only: an agent of root could otherwise write to `/proc/sys`.
-fn mount_proc(root: &OwnedFd) -> io::Result<()> {
+fn mount_proc(ground: &Ground) -> io::Result<()> {
     let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC | MountAttrFlags::MOUNT_ATTR_RDONLY;
     let proc = fresh("proc", &[], attributes)?;
-    let target = mountpoint::make(root, Path::new("/proc"), true)?;
+    let target = ground.make(Path::new("/proc"), true)?;
     mount::move_mount(&proc, "", &target, "", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)?;
     Ok(())
 }

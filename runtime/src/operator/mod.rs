@@ -20,6 +20,7 @@ mod drill;
 mod error;
 mod explain;
 mod extend;
+mod foreground;
 mod inbox;
 mod invite;
 mod join;

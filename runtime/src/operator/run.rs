@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Error, Operator, Wish, approval::Purpose, teardown};
+use super::{Error, Operator, Wish, approval::Purpose, foreground::lend_streams, teardown};
 use crate::{
     audit::Action,
     backend::protocol::End,
@@ -20,7 +20,7 @@ pub struct Ran {
 }
 
 impl Operator {
-    /// Runs a program to its end, with the caller's own streams.
+    /// Runs a program to its end, with the caller's own streams; in the background, without the terminal's input.
     ///
     /// This process is the cell's warden meanwhile; it must have one thread.
     ///
@@ -33,6 +33,7 @@ impl Operator {
             if planned.by_events().is_some() {
                 return Err(Error::LivesByEvents);
             }
+            lend_streams()?;
             let proposal = operator.propose(&agents, project, wish, false, &planned)?;
             Ok((planned, proposal))
         })?;

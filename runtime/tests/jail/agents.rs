@@ -90,6 +90,8 @@ fn mounts() {
     world.mount("rw", "/in/rw", Access::Rw);
     world.mount("ro/file", "/in/one-file", Access::Ro);
     let inside_home = world.path("home/project");
+    // Nothing is made in what is mounted.
+    std::fs::create_dir(&inside_home).expect("made");
     world.mount("ro", &inside_home, Access::Ro);
     world.expect(&[
         ("ok", "read:/in/ro/file".to_owned()),

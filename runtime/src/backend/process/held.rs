@@ -1,5 +1,5 @@
 //! System calls of an agent that the kernel holds until the reaper has decided about them (seccomp_unotify(2)): where connections lead, and,
-//! without a mount namespace, what may be changed about files.
+//! where the agent has files of the machine, what may be changed about them.
 //!
 //! ```text
 //!  hold ── connections alone ──→ waits ─ first call ─→ a thread leads   (most agents never make one)
@@ -27,7 +27,7 @@ use crate::{
 pub(super) struct Duties {
     /// Where connections to the cell go; none where the agent does not speak with it.
     pub hatch: Option<OwnedFd>,
-    /// What may be changed about files; none where there is a mount namespace.
+    /// What may be changed about files; none where the agent has none of the machine.
     pub marks: Option<Marks>,
 }
 

@@ -1,14 +1,14 @@
-//! Modes, owners, times and attributes of files, where there is no mount namespace.
+//! Modes, owners, times and attributes of files that are not mounted in a root of the agent's own.
 //!
 //! Landlock does not know them: whoever can name a file of its own user could change them, whatever its rules say (landlock(7), "Current
-//! limitations"). Behind a mount namespace there is nothing to name. Without one, the calls that make such changes are held by the kernel
-//! (seccomp_unotify(2)), and the reaper makes them in the agent's place: on a file that lies below what the agent may write, and on no other
-//! (`EPERM`).
+//! limitations"). Behind a mount namespace there is nothing to name, but what an agent has open from outside: the streams of a foreground run.
+//! There, and where there is no namespace, the calls that make such changes are held by the kernel (seccomp_unotify(2)), and the reaper makes
+//! them in the agent's place: on a file that lies below what the agent may write, or on one of the agent's own mounts, and on no other (`EPERM`).
 //!
 //! ```text
 //!  held call → what is changed, and how (numbers, and words from the caller's memory)
 //!            → the file, held open: as the caller would have found it, but by its identity from here on
-//!            → where it lies, by the kernel's word for it: below a writable place, or refused
+//!            → where it lies, by the kernel's word for it: below a writable place, on an own mount, or refused
 //!            → the change, made on what is held open
 //! ```
 //!
@@ -16,6 +16,7 @@
 //! link to a file outside cannot be made inside (Landlock), so that a file that lies inside is the agent's to change.
 
 use std::{
+    collections::BTreeSet,
     ffi::{CStr, CString, OsStr},
     fs::File,
     io,
@@ -27,7 +28,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, openat},
+    fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, StatxFlags, Timespec, Timestamps, Uid, XattrFlags, openat},
     io::Errno,
 };
 
@@ -47,10 +48,14 @@ const PAGE_BYTES: u64 = 4096;
 /// Not in libc for every target; the number is the same on all (added in Linux 6.6).
 const SYS_FCHMODAT2: libc::c_long = 452;
 
-/// Where an agent may change what lies below.
+/// Where an agent may change what lies there.
 #[derive(Debug)]
-pub(super) struct Marks {
-    writable: Vec<PathBuf>,
+pub(super) enum Marks {
+    /// Below these places.
+    Below(Vec<PathBuf>),
+    /// On these mounts, by number: those of the agent's own root, of which what is read-only refuses by itself. By number, since a path of a file
+    /// outside may read like one of them.
+    On(BTreeSet<u64>),
 }
 
 /// What is changed.
@@ -278,13 +283,23 @@ impl Marks {
     /// A place whose path cannot be told.
     pub fn new(writable: &[impl AsFd]) -> io::Result<Self> {
         let path = |place: &dyn AsFd| std::fs::read_link(format!("/proc/self/fd/{}", place.as_fd().as_raw_fd()));
-        Ok(Self { writable: writable.iter().map(|place| path(place)).collect::<io::Result<_>>()? })
+        Ok(Self::Below(writable.iter().map(|place| path(place)).collect::<io::Result<_>>()?))
+    }
+
+    /// What lies on a mount of this process's namespace may be changed, as far as that is writable. None may, where a kernel does not tell.
+    pub fn of_own_mounts() -> Self {
+        let table = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+        // Its first field is the mount's number: proc_pid_mountinfo(5).
+        let numbers = table
+            .split(|byte| *byte == b'\n')
+            .filter_map(|line| std::str::from_utf8(line.split(|byte| *byte == b' ').next()?).ok()?.parse().ok());
+        Self::On(numbers.collect())
     }
 
     /// Makes a held call ([`MARKS`](crate::jail::MARKS)), or refuses it.
     ///
     /// # Errors
-    /// What the caller is told: `EPERM` for what does not lie below a writable place, else what the kernel says.
+    /// What the caller is told: `EPERM` for what does not lie where it may be changed, else what the kernel says.
     pub fn make(&self, held: &HeldCall) -> Result<(), Errno> {
         let memory = Memory::of(held.thread)?;
         let (target, change) = asked(held, &memory)?;
@@ -295,9 +310,17 @@ impl Marks {
         change.make(&file)
     }
 
-    /// Whether a file lies below a writable place; one without a name, whether it was made or removed there. What is no file does not.
+    /// Whether a file lies where it may be changed; one without a name, whether it was made or removed there. What is no file does not.
     fn has(&self, file: &OwnedFd) -> bool {
-        std::fs::read_link(name_of(file)).is_ok_and(|place| self.writable.iter().any(|writable| place.starts_with(writable)))
+        match self {
+            Self::Below(writable) => {
+                std::fs::read_link(name_of(file)).is_ok_and(|place| writable.iter().any(|writable| place.starts_with(writable)))
+            }
+            Self::On(mounts) => {
+                let found = rustix::fs::statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID);
+                found.is_ok_and(|found| found.stx_mask & StatxFlags::MNT_ID.bits() != 0 && mounts.contains(&found.stx_mnt_id))
+            }
+        }
     }
 }
 

@@ -30,7 +30,7 @@ use crate::{
         spawned::kill_own,
     },
     cell::AgentName,
-    jail::{Bind, BindKind, FileRule, Jail, JailError, JailLimits, Link, NewRoot, Profile, Reach, refuse_connects, usher::Door},
+    jail::{Bind, BindKind, FileRule, Jail, JailError, JailLimits, Link, NewRoot, Profile, Reach, refuse_connects, streams, usher::Door},
     policy::{Access, Address, Enforcer, Granted, LimitName, Limits, Report, Subject, Wall, format_duration},
     unchecked::{self, NothingInherited},
 };
@@ -39,7 +39,7 @@ use crate::{
 const FAILED: u8 = 125;
 /// What is promised of an agent that takes part in its cell's talk.
 const SPEAKS: &str = "connects to its cell, as itself and as nobody else";
-/// What is promised of one that has no mount namespace.
+/// What is promised of one that has files of the machine.
 const LEAVES_MARKS: &str = "leaves modes, owners, times and attributes of files alone, but where it may write";
 /// What holds calls, or refuses those of `connect(2)`, is one filter.
 const ONE_FILTER: Option<u64> = Some(1);
@@ -205,7 +205,11 @@ fn bring_up(spec: Spec, closed: NothingInherited, mut parcel: Arrived, socket: &
             describe_shared(&because, &mut report);
         }
     }
+    let own_root = marks.is_none();
     report.append(jail.apply()?);
+    if own_root && streams::are_of_the_machine().map_err(step("look at the agent's streams"))? {
+        marks = Some(Marks::of_own_mounts());
+    }
     describe_links(&linked, &mut report);
     let leader = hold(Duties { hatch, marks }, &mut report)?;
     let prepared = start::prepare(&spec.argv, spec.env, spec.home.as_deref());
@@ -232,8 +236,8 @@ fn bring_up(spec: Spec, closed: NothingInherited, mut parcel: Arrived, socket: &
     Ok(Some(MainProcess { started, deaths, leader }))
 }
 
-/// Decides, from now on, about every connection of the agent that is started later, and about every change of a file's marks where there is
-/// no mount namespace. Where the machine does not give that, nothing else would keep connections in the cell: they are all refused then.
+/// Decides, from now on, about every connection of the agent that is started later, and about every change of a file's marks where it has
+/// files of the machine. Where the machine does not give that, nothing else would keep connections in the cell: they are all refused then.
 fn hold(duties: Duties, report: &mut Report) -> Result<Option<Leader>, ReaperError> {
     let (connects, marks) = (duties.hatch.is_some(), duties.marks.is_some());
     let held = Leader::hold(duties);
@@ -256,8 +260,8 @@ fn hold(duties: Duties, report: &mut Report) -> Result<Option<Leader>, ReaperErr
             }
             Err(error) => {
                 let because = format!(
-                    "Landlock does not know them, there is no mount namespace, and this machine lets nobody decide about them ({error}): those \
-                     of this user's own files can be changed"
+                    "Landlock does not know them, and this machine lets nobody decide about them ({error}): those of this user's own files that \
+                     the agent can name, or was given as a stream, can be changed"
                 );
                 report.partial(Enforcer::Landlock, Wall::Files, LEAVES_MARKS, because);
             }

@@ -11,7 +11,7 @@ const NUMBERS: u64 = 4096;
 /// `[from]`: looks for an open descriptor, from that number on, and reads what it can of each that there is.
 pub(in crate::drill) fn held(arguments: &[String]) -> io::Result<String> {
     let from: u64 = number(arguments, 0)?;
-    let open: Vec<u64> = (from..NUMBERS).filter(|fd| attempt_call("fcntl-getfd", [*fd, 1, 0, 0, 0, 0]).is_ok()).collect();
+    let open: Vec<u64> = (from..NUMBERS).filter(|fd| attempt_call("fcntl", [*fd, 1, 0, 0, 0, 0]).is_ok()).collect();
     if open.is_empty() {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }

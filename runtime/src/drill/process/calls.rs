@@ -30,6 +30,10 @@ const HARMLESS: &[&str] = &["getpid"];
 const TIOCSTI: &str = "21522";
 const TIOCLINUX: &str = "21532";
 const FIOCLEX: &str = "21585";
+/// Commands of fcntl(2), from linux/fcntl.h.
+const SETLEASE: &str = "1024";
+const NOTIFY: &str = "1026";
+const GETFD: &str = "1";
 
 /// The attacks.
 #[rustfmt::skip]
@@ -63,5 +67,7 @@ pub(super) const ATTACKS: &[Attack] = &[
     row("neighbours/personality", "switches on ancient behaviour of the kernel", &["personality", "131072"], &["personality", "4294967295"]),
     row("neighbours/terminal-input", "types into the terminal of whoever watches it",
         &["ioctl", "1", TIOCSTI], &["ioctl", "1", FIOCLEX]),
+    row("neighbours/lease", "takes a lease, for which whoever opens the file waits", &["fcntl", "0", SETLEASE], &["fcntl", "0", GETFD]),
+    row("neighbours/notify", "has itself told what others do in a directory", &["fcntl", "0", NOTIFY], &["fcntl", "0", GETFD]),
     row("neighbours/console", "asks the console's own interpreter", &["ioctl", "1", TIOCLINUX], &["ioctl", "1", FIOCLEX]),
 ];

@@ -32,7 +32,7 @@ const FILES: &[Call] = calls![
     SYS_getdents64, SYS_readlinkat, SYS_pread64, SYS_pwrite64, SYS_preadv, SYS_pwritev,
     SYS_preadv2, SYS_pwritev2, SYS_mkdirat, SYS_unlinkat, SYS_renameat2,
     SYS_linkat, SYS_symlinkat, SYS_ftruncate, SYS_fallocate, SYS_fadvise64, SYS_fsync,
-    SYS_fdatasync, SYS_fcntl, SYS_dup3, SYS_fstatfs, SYS_flock, SYS_getcwd,
+    SYS_fdatasync, SYS_dup3, SYS_fstatfs, SYS_flock, SYS_getcwd,
     SYS_memfd_create, SYS_sendfile, SYS_copy_file_range,
 ];
 
@@ -80,8 +80,8 @@ pub(super) const BROKEN_OUT: &[Call] = calls![
 /// Calls whose arguments decide.
 #[rustfmt::skip]
 const LOOKED_INTO: &[Call] = calls![
-    SYS_mmap, SYS_mprotect, SYS_tgkill, SYS_kill, SYS_prlimit64, SYS_prctl, SYS_ioctl, SYS_socketpair, SYS_clone, SYS_clone3,
-    SYS_utimensat,
+    SYS_mmap, SYS_mprotect, SYS_tgkill, SYS_kill, SYS_prlimit64, SYS_prctl, SYS_ioctl, SYS_fcntl, SYS_socketpair, SYS_clone,
+    SYS_clone3, SYS_utimensat,
 ];
 
 /// Every call that a list of the wasm host names, or that its rules look into.
@@ -93,6 +93,9 @@ pub(super) const HARMLESS_PRCTLS: [u32; 3] = [libc::PR_SET_NAME.cast_unsigned(),
 /// Makes a descriptor non-blocking or close-on-exec, counts what can be read, asks whether it is a terminal.
 const HARMLESS_IOCTLS: [u32; 4] = [0x5421, 0x5451, 0x541b, 0x5401]; // FIONBIO, FIOCLEX, FIONREAD, TCGETS
 
+/// Copies a descriptor, reads and sets its flags and its file's, and seals memory. Neither leases nor locks, for which others would wait.
+const HARMLESS_FCNTLS: [u32; 8] = [0, 1, 2, 3, 4, 1030, 1033, 1034]; // F_DUPFD to F_SETFL, F_DUPFD_CLOEXEC, F_ADD_SEALS, F_GET_SEALS
+
 pub(super) fn lists() -> Result<Vec<List>, SeccompError> {
     let mut rules: Rules = [RUNTIME, RUNTIME_HERE, FILES, FILES_HERE, EVENTS].into_iter().flat_map(any_arguments).collect();
     threads_only(&mut rules)?;
@@ -102,6 +105,7 @@ pub(super) fn lists() -> Result<Vec<List>, SeccompError> {
     when_null(&mut rules, libc::SYS_utimensat, 1)?;
     when_one_of(&mut rules, libc::SYS_prctl, 0, &HARMLESS_PRCTLS)?;
     when_one_of(&mut rules, libc::SYS_ioctl, 1, &HARMLESS_IOCTLS)?;
+    when_one_of(&mut rules, libc::SYS_fcntl, 1, &HARMLESS_FCNTLS)?;
     // tokio wakes its signal driver through a pair of connected stream sockets.
     let streams = [masked(0, -1, libc::AF_UNIX)?, masked(1, 0xf, libc::SOCK_STREAM)?];
     rules.insert(libc::SYS_socketpair, vec![all(streams.into())?]);

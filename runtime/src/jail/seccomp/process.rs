@@ -31,8 +31,8 @@ const DANGEROUS: &[Call] = calls![
     SYS_adjtimex, SYS_syslog, SYS_vhangup,
 ];
 
-/// Not in libc for every target; the number is the same on all (added in Linux 5.14).
-const QUOTACTL_FD: Call = ("quotactl_fd", 443);
+/// Not in libc for every target; the numbers are the same on all (added in Linux 5.14 and 6.15).
+const NEWER: &[Call] = &[("quotactl_fd", 443), ("open_tree_attr", 467)];
 
 /// Calls that only one processor has.
 #[cfg(target_arch = "x86_64")]
@@ -58,8 +58,8 @@ const SOCKETS: &[Call] = calls![SYS_socket, SYS_connect, SYS_bind, SYS_listen, S
 /// The system call that is held, and decided outside of the agent, where an agent speaks with its cell.
 pub(super) const HELD: libc::c_long = libc::SYS_connect;
 
-/// Calls that change a file's mode, owner, times or attributes, which Landlock does not know: where there is no mount namespace, whoever
-/// holds them decides about each.
+/// Calls that change a file's mode, owner, times or attributes, which Landlock does not know: where an agent has files that are not mounted in
+/// a root of its own, whoever holds them decides about each.
 #[rustfmt::skip]
 pub const MARKS: &[Call] = &[
     ("fchmod", libc::SYS_fchmod), ("fchmodat", libc::SYS_fchmodat), ("fchmodat2", SYS_FCHMODAT2),
@@ -81,17 +81,21 @@ const NEWER_MARKS: &[Call] = &[("setxattrat", 463), ("removexattrat", 466), ("fi
 const MARKS_BY_IOCTL: [u32; 4] = [0x4008_6602, 0x4004_6602, 0x401c_5820, 0x4008_7602];
 
 /// Every call that a list of process agents names, or that its rules look into.
-pub(super) const NAMED: [&[Call]; 8] = [DANGEROUS, DANGEROUS_HERE, SHARED_MEMORY, SOCKETS, &[QUOTACTL_FD], LOOKED_INTO, MARKS, NEWER_MARKS];
+pub(super) const NAMED: [&[Call]; 8] = [DANGEROUS, DANGEROUS_HERE, SHARED_MEMORY, SOCKETS, NEWER, LOOKED_INTO, MARKS, NEWER_MARKS];
 
 /// Calls whose arguments decide.
 #[rustfmt::skip]
 const LOOKED_INTO: &[Call] = calls![
-    SYS_clone, SYS_clone3, SYS_openat2, SYS_ioctl, SYS_prlimit64, SYS_personality, SYS_socketpair, SYS_sendto, SYS_fchmod, SYS_fchmodat, SYS_mknodat,
+    SYS_clone, SYS_clone3, SYS_openat2, SYS_ioctl, SYS_fcntl, SYS_prlimit64, SYS_personality, SYS_socketpair, SYS_sendto, SYS_fchmod, SYS_fchmodat, SYS_mknodat,
     SYS_openat, SYS_setpriority, SYS_ioprio_set, SYS_sched_setaffinity, SYS_sched_setscheduler, SYS_sched_setparam, SYS_sched_setattr,
 ];
 
 /// Puts a character into a terminal's input, or asks the console's own interpreter: both run commands as whoever watches the terminal.
 const TERMINAL_INJECTION: [u32; 2] = [0x5412, 0x541c]; // TIOCSTI, TIOCLINUX
+
+/// Commands of fcntl(2) for which everybody else waits, or which tell what others do: `F_SETLEASE`, `F_NOTIFY` and `F_SETDELEG` (Linux 6.19), from
+/// linux/fcntl.h. A lease on a program that was granted for reading would stop whoever starts it, for 45 seconds at a time.
+const WAITED_FOR: [u32; 3] = [1024, 1026, 1040];
 
 /// Bits of a socket's type that name it; the others are flags.
 const SOCKET_TYPE_MASK: i32 = 0xf;
@@ -100,9 +104,9 @@ const SOCKET_TYPE_MASK: i32 = 0xf;
 /// its calls of [`HELD`], see [`super::hold`].
 pub(super) fn lists(own_namespaces: bool, speaks: bool) -> Result<Vec<List>, SeccompError> {
     let mut not_there = any_arguments(calls![SYS_clone3, SYS_openat2]);
-    let mut dangerous = dangerous(own_namespaces)?;
+    not_there.extend(any_arguments(NEWER_MARKS));
+    let mut dangerous = dangerous()?;
     if !own_namespaces {
-        not_there.extend(any_arguments(NEWER_MARKS));
         dangerous.extend(any_arguments(SHARED_MEMORY));
         schedules_of_others(&mut dangerous)?;
     }
@@ -115,17 +119,15 @@ pub(super) fn lists(own_namespaces: bool, speaks: bool) -> Result<Vec<List>, Sec
     ])
 }
 
-fn dangerous(own_namespaces: bool) -> Result<Rules, SeccompError> {
+fn dangerous() -> Result<Rules, SeccompError> {
     let mut rules = any_arguments(DANGEROUS);
-    rules.extend(any_arguments(&[QUOTACTL_FD]));
+    rules.extend(any_arguments(NEWER));
     rules.extend(any_arguments(DANGEROUS_HERE));
     let clones = NAMESPACE_FLAGS.iter().map(|flag| all(vec![masked(0, *flag, *flag)?])).collect::<Result<_, _>>()?;
     rules.insert(libc::SYS_clone, clones);
-    let mut requests = TERMINAL_INJECTION.to_vec();
-    if !own_namespaces {
-        requests.extend(MARKS_BY_IOCTL);
-    }
+    let requests = [TERMINAL_INJECTION.as_slice(), &MARKS_BY_IOCTL].concat();
     when_one_of(&mut rules, libc::SYS_ioctl, 1, &requests)?;
+    when_one_of(&mut rules, libc::SYS_fcntl, 1, &WAITED_FOR)?;
     // Limits of its own (0) are its business; those of another process of the same user are not, and Landlock does not know them.
     rules.insert(libc::SYS_prlimit64, vec![all(vec![differs(0, 0)?])?]);
     // Asking (-1), the usual one (0) and debuggers' fixed addresses stay allowed; others switch on ancient behaviour.
