@@ -6,7 +6,7 @@ mod rehearse;
 
 use serde::Serialize;
 
-use super::{Error, Operator, Wish};
+use super::{Error, Operator, Wish, plan::Planned};
 use crate::{
     backend::{Program, WasmForm},
     cell::{AgentName, BackendKind, CellId, Run},
@@ -98,19 +98,7 @@ impl Operator {
         let installed = crate::agent::load(&self.root, &agent)?.ok_or_else(|| Error::AgentNotFound(agent.clone()))?;
         let planned = self.plan(std::slice::from_ref(&installed.definition.name), &Wish::default())?;
         let backend = planned.backend;
-        let mut agents: Vec<AgentExplained> = planned
-            .shown()
-            .map(|(agent, program, policy)| AgentExplained {
-                agent: agent.clone(),
-                by_events: matches!(program, Program::Compiled { form: WasmForm::Agent, .. }),
-                program: Some(program.phrase()),
-                policy: Some(policy.clone()),
-                enforcement: Vec::new(),
-                not_rehearsed: Vec::new(),
-                refused: None,
-            })
-            .collect();
-        let reports = self.rehearse(planned, &mut agents)?;
+        let (agents, reports) = self.rehearsed(planned)?;
         let refuses = agents.iter().any(|agent| agent.refused.is_some());
         let would = if refuses { "would refuse to run it" } else { "would enforce" };
         Ok(Explained {
@@ -125,6 +113,24 @@ impl Operator {
                 "What {agent} would be granted, and what this machine {would}: rehearsed over a throwaway home, without its code"
             ),
         })
+    }
+
+    /// What planned agents would be granted, and what this machine would enforce of it; and the reports that say so.
+    pub(super) fn rehearsed(&self, planned: Planned) -> Result<(Vec<AgentExplained>, Vec<Report>), Error> {
+        let mut agents: Vec<AgentExplained> = planned
+            .shown()
+            .map(|(agent, program, policy)| AgentExplained {
+                agent: agent.clone(),
+                by_events: matches!(program, Program::Compiled { form: WasmForm::Agent, .. }),
+                program: Some(program.phrase()),
+                policy: Some(policy.clone()),
+                enforcement: Vec::new(),
+                not_rehearsed: Vec::new(),
+                refused: None,
+            })
+            .collect();
+        let reports = self.rehearse(planned, &mut agents)?;
+        Ok((agents, reports))
     }
 
     fn explain_cell(&mut self, cell: &str) -> Result<Explained, Error> {
