@@ -96,12 +96,10 @@ fn a_definition_says_what_it_grants_of_that_and_what_nothing_needs() {
 
     // What nothing needs, or is not there, is remarked upon; it is no refusal.
     lab.file("scribe.wat", component(&["wasi:io/streams@0.2.3"]));
-    let more = definition.replace("\"project\"", "\"absent\"") + "[limits]\nprocesses = 3\nevent = \"5s\"\n[life]\ntick = \"1m\"\n";
+    let more = definition.replace("\"project\"", "\"absent\"") + "[limits]\nevent = \"5s\"\n[life]\ntick = \"1m\"\n";
     lab.file("agent.toml", &more);
     let told = remarks(&checked(&lab, "agent.toml", 0)).join("\n");
-    for remark in
-        ["asks for `mounts`", "asks for `env`", "sets `processes`", "sets `event`", "sets `tick`", "absent, which is not there yet"]
-    {
+    for remark in ["asks for `mounts`", "asks for `env`", "sets `event`", "sets `tick`", "absent, which is not there yet"] {
         assert!(told.contains(remark), "{remark}: {told}");
     }
     let people = lab.run(&["agent", "check", "agent.toml"]).exits(0).stdout;

@@ -270,15 +270,13 @@ fn remarks(definition: &Definition, imports: &[ImportGroup], form: Option<WasmFo
         if !definition.env.is_empty() && !needs(Needs::Variables) {
             remarks.push("it asks for `env`, and its component imports nothing that could read it".to_owned());
         }
-        if limits.processes != default.processes {
-            remarks.push("it sets `processes`, and a component starts none".to_owned());
-        }
     } else {
         remarks.push(
             "it imports nothing: `lazarus why CELL NAME` says of a call of the system, or of the cell, whether it may make it".to_owned(),
         );
     }
-    if form != Some(WasmForm::Agent) {
+    // Of a process agent, these are refused.
+    if matches!(form, Some(WasmForm::Component | WasmForm::Module)) {
         let set =
             [("tick", definition.life.tick.is_some()), ("event", limits.event != default.event), ("idle", limits.idle != default.idle)];
         let unused = set.into_iter().filter(|(_, is_set)| *is_set);

@@ -174,6 +174,7 @@ impl Operator {
             if backend == BackendKind::Process && policy.mounts.iter().any(|mount| mount.guest.as_str() == "/") {
                 return Err(Error::Contradiction("only a WebAssembly program can have a mount at /"));
             }
+            agent::must_fit(agent, &policy, &wish.limits, tick, backend)?;
             self.must_leave_the_cell_its_places(&policy, backend, wish.bare)?;
             if let Some((first, first_needs)) = &first
                 && *first_needs != backend
