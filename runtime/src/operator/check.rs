@@ -252,7 +252,8 @@ fn granted(definition: &Definition, need: Needs) -> String {
         }
         Needs::Role => "as its role allows: an executor where it is summoned".to_owned(),
         Needs::Network => "no network".to_owned(),
-        Needs::Events | Needs::Broker | Needs::Missing => "nothing could".to_owned(),
+        Needs::Each => "what each of it needs".to_owned(),
+        Needs::Events | Needs::Module | Needs::Component | Needs::Version | Needs::Broker | Needs::Missing => "nothing could".to_owned(),
     };
     one_line(&text, PATH_MOST_BYTES)
 }
