@@ -63,6 +63,12 @@ pub struct Explained {
     pub cell_id: Option<CellId>,
     /// The backend.
     pub backend: BackendKind,
+    /// Of a definition: whether it is approved as it is now. Nothing runs one that is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved: Option<bool>,
+    /// Of a definition that is not: what is not as it was approved, one line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<String>,
     /// Its agents.
     pub agents: Vec<AgentExplained>,
     /// Of a living cell: its processes, compared with what was reported.
@@ -96,21 +102,29 @@ impl Operator {
         }
         let agent: AgentName = subject.parse()?;
         let installed = crate::agent::load(&self.root, &agent)?.ok_or_else(|| Error::AgentNotFound(agent.clone()))?;
-        let planned = self.plan(std::slice::from_ref(&installed.definition.name), &Wish::default())?;
+        let approval = self.approval_of(&installed)?;
+        let differences = approval.lines(&installed.terms);
+        let planned = self.plan_by(installed, &Wish::default())?;
         let backend = planned.backend;
         let (agents, reports) = self.rehearsed(planned)?;
         let refuses = agents.iter().any(|agent| agent.refused.is_some());
         let would = if refuses { "would refuse to run it" } else { "would enforce" };
+        let stands = match approval.holds() {
+            true => String::new(),
+            false => format!(". It is NOT approved, and nothing runs it until `lazarus agent approve {agent}`"),
+        };
         Ok(Explained {
             cell_id: None,
             backend,
+            approved: Some(approval.holds()),
+            differences,
             agents,
             checks: Vec::new(),
             compared: None,
             not_compared: Vec::new(),
             plain: plain(backend, &reports.iter().collect::<Vec<_>>()),
             message: format!(
-                "What {agent} would be granted, and what this machine {would}: rehearsed over a throwaway home, without its code"
+                "What {agent} would be granted, and what this machine {would}: rehearsed over a throwaway home, without its code{stands}"
             ),
         })
     }
@@ -153,6 +167,8 @@ impl Operator {
         let agents = runs.iter().map(explained).collect();
         Ok(Explained {
             backend: record.proposal.backend,
+            approved: None,
+            differences: Vec::new(),
             agents,
             checks: checks.unwrap_or_default(),
             compared,
