@@ -71,6 +71,9 @@ pub struct Explained {
     pub differences: Vec<String>,
     /// Its agents.
     pub agents: Vec<AgentExplained>,
+    /// Of a cell that did not end well, or is ending: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Of a living cell: its processes, compared with what was reported.
     pub checks: Vec<Check>,
     /// How many comparisons came out how; of a living cell.
@@ -119,6 +122,7 @@ impl Operator {
             approved: Some(approval.holds()),
             differences,
             agents,
+            reason: None,
             checks: Vec::new(),
             compared: None,
             not_compared: Vec::new(),
@@ -155,6 +159,8 @@ impl Operator {
         let compared = checks.as_ref().map(|checks| count(checks));
         let reports: Vec<&Report> = runs.iter().filter_map(|life| Some(&life.applied.as_ref()?.enforcement)).collect();
         let plain = plain(record.proposal.backend, &reports);
+        let nothing =
+            || format!("Nothing of {id} came to life: {}", record.state.reason().unwrap_or_else(|| "it is being summoned".to_owned()));
         let outcome = match compared {
             None => "; nothing of it lives, so that nothing was compared".to_owned(),
             Some(Compared { agree, disagree: 0, unknown: 0 }) => format!("; its processes agree with that, in {agree} comparisons"),
@@ -170,11 +176,15 @@ impl Operator {
             approved: None,
             differences: Vec::new(),
             agents,
+            reason: record.state.reason(),
             checks: checks.unwrap_or_default(),
             compared,
             not_compared,
             plain,
-            message: format!("What enforces the policy of {id}, as reported when it was applied{outcome}"),
+            message: match runs.is_empty() {
+                true => nothing(),
+                false => format!("What enforces the policy of {id}, as reported when it was applied{outcome}"),
+            },
             cell_id: Some(id),
         })
     }
