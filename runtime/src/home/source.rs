@@ -57,6 +57,9 @@ pub enum SourceError {
         /// Where it leads now.
         leads: PathBuf,
     },
+    /// A device.
+    #[error("grant {0}: it is a device; every process agent has /dev/null, zero, full, random and urandom without a grant, and no other")]
+    Device(PathBuf),
     /// A socket, FIFO or device: a way to talk to something outside, not a file.
     #[error("grant {0}: it is neither a directory nor a regular file")]
     Kind(PathBuf),
@@ -73,6 +76,7 @@ impl SourceError {
             | Self::Proc(_)
             | Self::System(_)
             | Self::Parent { .. }
+            | Self::Device(_)
             | Self::Link { .. }
             | Self::Kind(_) => self.to_string(),
         }
@@ -121,16 +125,15 @@ fn check(root: &Path, hermes: Option<&Path>, path: &Path, wanted: Use) -> Result
     if on_proc {
         return Err(SourceError::Proc(given()));
     }
-    let devices_too = matches!(wanted, Use::Read);
-    let is_device = devices_too && matches!(kind, FileType::CharacterDevice);
+    if matches!((wanted, kind), (Use::Read, FileType::CharacterDevice)) {
+        return Err(SourceError::Device(given()));
+    }
     let system = is_within(&found, Path::new("/sys")) || is_within(&found, Path::new("/dev"));
-    if system && !is_device && matches!(kind, FileType::Directory | FileType::RegularFile) {
+    if system && matches!(kind, FileType::Directory | FileType::RegularFile) {
         return Err(SourceError::System(given()));
     }
     match kind {
         FileType::Directory | FileType::RegularFile => {}
-        // Programs read /dev/null and /dev/urandom.
-        FileType::CharacterDevice if devices_too => {}
         _ => return Err(SourceError::Kind(given())),
     }
     if is_within(&found, root) || is_within(root, &found) {
@@ -219,7 +222,7 @@ mod tests {
         assert!(matches!(read(Path::new("/proc")), Err(SourceError::Proc(_))));
         assert!(matches!(mount(&at("other/fifo")), Err(SourceError::Kind(_))));
         assert!(matches!(mount(Path::new("/dev/null")), Err(SourceError::Kind(_))));
-        assert!(read(Path::new("/dev/null")).is_ok());
+        assert!(matches!(read(Path::new("/dev/null")), Err(SourceError::Device(_))), "every process agent has it");
         assert!(matches!(mount(&at("nothing")), Err(SourceError::Missing { .. })));
     }
 
