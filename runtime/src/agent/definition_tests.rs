@@ -103,6 +103,9 @@ fn a_value_that_is_not_accepted_is_refused_where_it_is() {
     refused("command = []", (3, 11), "names no program");
     refused("command = [\"a\", 1]", (3, 17), "`command` is a whole number; it must be a string");
     refused("command = [\"a\\u0000b\"]", (3, 12), "without NUL");
+    refused("component = \"~/a.wasm\"", (3, 13), "'~' is not");
+    refused("template = \"~\"", (3, 12), "'~' is not");
+    refused("[grants]\nmounts = [{ host = \"~/x\", guest = \"/x\" }]", (4, 20), "'~' is not");
     refused("component = \"\"", (3, 13), "a path without control characters");
     refused("component = \"a.wasm\"\ncommand = [\"a\"]", (4, 11), "excludes `component`");
     refused("args = [\"a\"]", (3, 8), "belongs to `component`");

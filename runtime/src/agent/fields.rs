@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     cell::OnExpire,
-    policy::{Access, GuestPath, Limits, LimitsError, Mount, overlap, parse_duration, parse_ttl, validate_variable},
+    policy::{Access, GuestPath, Limits, LimitsError, Mount, is_of_a_shell, overlap, parse_duration, parse_ttl, validate_variable},
 };
 
 /// Entries of any one list or table: far more than an agent has a use for, and few enough to be read by its reviewer.
@@ -32,6 +32,9 @@ pub(super) fn path(field: &Field<'_>) -> Result<PathBuf, DefinitionError> {
     let text = field.string()?;
     if text.is_empty() || text.chars().any(char::is_control) {
         return Err(field.unacceptable(text, "a path without control characters"));
+    }
+    if is_of_a_shell(text) {
+        return Err(field.unacceptable(text, "a path in which nothing has to be expanded: '~' is not; write ./~ for what is called that"));
     }
     Ok(PathBuf::from(text))
 }

@@ -28,7 +28,7 @@ pub enum NameError {
 }
 
 fn bounded(given: &str) -> String {
-    given.chars().take(40).collect()
+    super::text::quoted(given, 40)
 }
 
 /// The name of an agent: `[a-z0-9][a-z0-9_-]{0,63}`, so that it is also one plain part of a path.

@@ -159,8 +159,7 @@ impl Operator {
         let compared = checks.as_ref().map(|checks| count(checks));
         let reports: Vec<&Report> = runs.iter().filter_map(|life| Some(&life.applied.as_ref()?.enforcement)).collect();
         let plain = plain(record.proposal.backend, &reports);
-        let nothing =
-            || format!("Nothing of {id} came to life: {}", record.state.reason().unwrap_or_else(|| "it is being summoned".to_owned()));
+        let nothing = || format!("Nothing of {id} came to life: {}", record.reason().unwrap_or_else(|| "it is being summoned".to_owned()));
         let outcome = match compared {
             None => "; nothing of it lives, so that nothing was compared".to_owned(),
             Some(Compared { agree, disagree: 0, unknown: 0 }) => format!("; its processes agree with that, in {agree} comparisons"),
@@ -176,7 +175,7 @@ impl Operator {
             approved: None,
             differences: Vec::new(),
             agents,
-            reason: record.state.reason(),
+            reason: record.reason(),
             checks: checks.unwrap_or_default(),
             compared,
             not_compared,

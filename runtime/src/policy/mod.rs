@@ -14,7 +14,7 @@ mod report;
 mod setting;
 mod subject;
 
-pub use grants::{Access, EnvError, GuestPath, Mount, MountError, Policy, validate_variable};
+pub use grants::{Access, EnvError, GuestPath, Mount, MountError, Policy, is_of_a_shell, validate_variable};
 pub use limits::{Limits, LimitsError};
 pub use overlap::{Overlap, overlap};
 pub use plain::{Plain, plain};

@@ -49,7 +49,7 @@ pub(super) struct Started {
 }
 
 fn bounded(command: &str) -> String {
-    command.chars().take(80).collect()
+    crate::cell::text::quoted(command, 80)
 }
 
 /// Finds a command as a shell would; what cannot be executed by anyone is passed over.
