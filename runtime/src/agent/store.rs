@@ -87,6 +87,9 @@ pub enum AgentError {
         /// What the file has.
         found: Digest,
     },
+    /// A name that is a cell's id, too.
+    #[error("accept agent name {0}: it is the form of a cell's id; choose another")]
+    CellId(AgentName),
     /// There is one of that name.
     #[error("add agent {0}: there is one already; replace it with --replace")]
     Exists(AgentName),
@@ -218,6 +221,10 @@ fn read(file: &Path) -> Result<Asked, AgentError> {
     let read_error = |source| AgentError::Read { path: file.to_owned(), source };
     let text = ambient::read_named_file(file, DEFINITION_MOST_BYTES).map_err(read_error)?;
     let definition = Definition::parse(&file.display().to_string(), &text)?;
+    // One that an older release installed is still loaded.
+    if definition.name.is_cell_id() {
+        return Err(AgentError::CellId(definition.name));
+    }
     Ok(Asked { definition, text, source: std::path::absolute(file).map_err(read_error)? })
 }
 

@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::CellId;
+
 /// The longest name, in bytes: it becomes part of paths and of one-line messages.
 pub const NAME_MOST_BYTES: usize = 64;
 
@@ -40,6 +42,11 @@ impl AgentName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is a cell's id as well, so that what it names is not known.
+    pub fn is_cell_id(&self) -> bool {
+        self.0.parse::<CellId>().is_ok()
     }
 }
 

@@ -100,11 +100,20 @@ impl Operator {
     /// # Errors
     /// Neither is there.
     pub fn explain(&mut self, subject: &str) -> Result<Explained, Error> {
-        if subject.starts_with("laz-") {
-            return self.explain_cell(subject);
-        }
-        let agent: AgentName = subject.parse()?;
-        let installed = crate::agent::load(&self.root, &agent)?.ok_or_else(|| Error::AgentNotFound(agent.clone()))?;
+        let no_cell = match self.cell(subject) {
+            Ok(_) => return self.explain_cell(subject),
+            Err(absent @ Error::CellNotFound(_)) => absent,
+            Err(error) => return Err(error),
+        };
+        // An agent of an older release may be called like a cell; whoever asks for something that looks like one and is not there means a cell.
+        let means_a_cell = subject.starts_with("laz-");
+        let agent: AgentName = match subject.parse() {
+            Ok(agent) => agent,
+            Err(_) if means_a_cell => return Err(no_cell),
+            Err(error) => return Err(Error::Name(error)),
+        };
+        let absent = || if means_a_cell { no_cell } else { Error::AgentNotFound(agent.clone()) };
+        let installed = crate::agent::load(&self.root, &agent)?.ok_or_else(absent)?;
         let approval = self.approval_of(&installed)?;
         let differences = approval.lines(&installed.terms);
         let planned = self.plan_by(installed, &Wish::default())?;
