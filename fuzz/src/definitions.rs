@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use lazarus::{
-    agent::{DefinedProgram, Definition, LIMIT_NAMES},
+    agent::{DefinedProgram, Definition, LIMIT_NAMES, unfit},
+    cell::BackendKind,
     policy::{GuestPath, validate_variable},
 };
 
@@ -68,7 +69,7 @@ fn path(path: &Path) -> &str {
     path.to_str().expect("UTF-8, as the definition is")
 }
 
-/// A definition as TOML, every limit written out.
+/// A definition as TOML, every limit that it may name written out.
 fn written(definition: &Definition) -> String {
     let mut lines = vec!["[agent]".to_owned(), format!("name = {}", quoted(definition.name.as_str()))];
     match &definition.program {
@@ -99,7 +100,15 @@ fn written(definition: &Definition) -> String {
 
     lines.push("[limits]".to_owned());
     let values = serde_json::to_value(&definition.limits).expect("limits");
+    let backend = match definition.program {
+        DefinedProgram::Component { .. } => Some(BackendKind::Wasm),
+        DefinedProgram::Command { .. } => Some(BackendKind::Process),
+        DefinedProgram::Keeper => None,
+    };
     for name in LIMIT_NAMES {
+        if backend.is_some_and(|backend| unfit(name, backend).is_some()) {
+            continue;
+        }
         let value = &values[name.replace('-', "_")];
         let milliseconds = |part: &str, a_second: u64| value[part].as_u64().map_or(0, |count| count * 1000 / a_second);
         let written = if value.is_object() {

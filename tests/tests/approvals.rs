@@ -313,3 +313,32 @@ fn what_was_removed_is_compared_with_nothing() {
     assert!(text(&same["message"]).contains("had not changed") && lines(&same["differences"]).is_empty(), "{same}");
     let _ = lab.json(&["audit", "verify"]).exits(0);
 }
+
+/// What would be granted is no use to whoever is not told that it is not granted yet.
+#[test]
+fn an_explanation_says_whether_anybody_approved_it() {
+    let lab = ground();
+    add(&lab, &[]);
+    let explained = lab.json(&["explain", "scribe"]).exits(0).json();
+    assert!(explained["approved"] == true && explained["differences"].is_null(), "{explained}");
+    assert!(!text(&explained["message"]).contains("approved"), "{explained}");
+    let not_approved = |difference: &str| {
+        let explained = lab.json(&["explain", "scribe"]).exits(0).json();
+        assert_eq!(explained["approved"], false, "{explained}");
+        assert!(
+            text(&explained["message"]).contains("NOT approved, and nothing runs it until `lazarus agent approve scribe`"),
+            "{explained}"
+        );
+        assert!(lines(&explained["differences"]).iter().any(|line| line.contains(difference)), "{explained}");
+        let people = lab.run(&["explain", "scribe"]).exits(0).stdout;
+        assert!(people.contains("not as it was approved\n") && people.contains(difference), "{people}");
+    };
+    let _ = replace(&lab, &SCRIBE.replace("64MiB", "2GiB"));
+    not_approved("limit memory 64 MiB → 2 GiB");
+    approve(&lab);
+    assert_eq!(lab.json(&["explain", "scribe"]).exits(0).json()["approved"], true);
+    // Edited where it lies.
+    let installed = lab.root().join("agents/scribe/agent.toml");
+    std::fs::write(&installed, SCRIBE.replace("64MiB", "3GiB")).expect("written");
+    not_approved("limit memory 2 GiB → 3 GiB");
+}

@@ -169,6 +169,7 @@ fn what_is_never_read_is_refused_with_its_place() {
         ("/proc", "processes"),
         ("/sys", "the machine's devices"),
         ("/dev", "the machine's devices"),
+        ("/dev/null", "it is a device; every process agent has /dev/null"),
         ("ROOT", "inside a Lazarus root"),
         ("CELL/home", "with every cell's home"),
         ("ABOVE", "or contains it"),
@@ -184,6 +185,8 @@ fn what_is_never_read_is_refused_with_its_place() {
         ("/run", USAGE, "not /run"),
         ("/usr/../root", USAGE, "without '..'"),
         ("/proc", REFUSED, "processes"),
+        ("/dev/urandom", REFUSED, "every process agent has /dev/null, zero, full, random and urandom without a grant"),
+        ("/dev/tty", REFUSED, "and no other"),
         ("/sys", REFUSED, "the machine's devices"),
         ("/dev", REFUSED, "the machine's devices"),
         ("CELL/home", REFUSED, "with every cell's home"),
@@ -389,4 +392,49 @@ fn what_became_a_link_after_it_was_approved_is_refused_with_its_place() {
     fs::rename(ground.lab.work().join("elsewhere"), place).expect("moved back");
     let _ = ground.lab.run(&["run", "scribe"]).exits(0);
     let _ = ground.lab.run(&["agent", "remove", "scribe"]).exits(0);
+}
+
+/// What the backend of an agent has no use for: refused with one reason, from a definition and from the command line. The twin is of the other backend.
+#[test]
+fn what_is_of_the_other_backend_is_refused_wherever_it_is_written() {
+    let ground = Ground::new();
+    let (process, wasm) = (["--", "true"], ["--component", "WORK/scribe.wat"]);
+    let quoted = |value: &str| if value.parse::<u32>().is_ok() || value == "true" { value.to_owned() } else { format!("{value:?}") };
+    for (name, value) in [
+        ("stack", "512KiB"),
+        ("instances", "8"),
+        ("table-elements", "1000"),
+        ("hostcall", "1MiB"),
+        ("random", "1KiB"),
+        ("idle", "1m"),
+        ("event", "1m"),
+    ] {
+        let why = if ["idle", "event"].contains(&name) { "is for agents that live by events" } else { "is for components and modules" };
+        ground.definition_is_refused(COMMAND, &format!("\n[limits]\n{name} = {}", quoted(value)), 8, &format!("`{name}` {why}"));
+        let option = format!("--{name}={value}");
+        ground.command_line_is_refused(&[&[option.as_str()], &process[..]].concat(), USAGE, &format!("accept {name} for agent"));
+        ground.command_line_is_refused(&[&[option.as_str()], &process[..]].concat(), USAGE, why);
+        let _ = ground.lab.run(&["run", &option, "--component", &ground.fill("WORK/scribe.wat")]).exits(0);
+    }
+    ground.definition_is_refused(COMMAND, "\n[life]\ntick = \"1m\"", 8, "`tick` is for agents that live by events");
+    for (written, options, says) in [
+        ("read = [\"/usr\"]", &["--read", "/usr"][..], "read"),
+        ("client = true", &["--client"], "client"),
+        ("\n[limits]\nprocesses = 128", &["--processes=128"], "processes"),
+    ] {
+        let line = if written.starts_with('\n') { 8 } else { 6 };
+        ground.definition_is_refused(COMPONENT, written, line, &format!("`{says}` is for process agents"));
+        let args = [options, &wasm[..]].concat();
+        ground.command_line_is_refused(&args, USAGE, &format!("accept {says} for agent"));
+        ground.command_line_is_refused(&args, USAGE, "is for process agents");
+        let _ = ground.lab.run(&[&["run"], options, &process[..]].concat()).exits(0);
+    }
+    // The keeper is of either backend: what it is summoned on decides.
+    let on = |backend: &str, option: &str| ground.lab.run(&["summon", "keeper", "p", "--backend", backend, option]);
+    assert!(on("process", "--stack=1MiB").exits(USAGE).stderr.contains("is for components"));
+    assert!(on("wasm", "--client").exits(USAGE).stderr.contains("is for process agents"));
+    for (backend, option) in [("wasm", "--stack=1MiB"), ("process", "--processes=64")] {
+        let cell = ground.lab.summon(&["keeper", "p", "--backend", backend, option]);
+        let _ = ground.lab.run(&["destroy", &cell]).exits(0);
+    }
 }

@@ -78,6 +78,15 @@ fn a_missing_landlock_refuses_unless_it_is_accepted_on_record() {
     for backend in ["process", "wasm"] {
         let refused = without_landlock(&lab, &["summon", "scribe", "p", "--backend", backend]).exits(1).message();
         assert!(refused.contains("Landlock") && refused.contains("--accept-degraded"), "{refused}");
+        // The cell that was refused says it as well, to whoever asks what would hold it.
+        let cells = lab.json(&["status"]).exits(0).json();
+        let failed = text(&cells["active_cells"][0]["cell_id"]);
+        let explained = lab.json(&["explain", &failed]).exits(0).json();
+        for said in [&explained["reason"], &explained["message"]] {
+            assert!(text(said).contains("Landlock") && text(said).contains("scribe"), "{explained}");
+        }
+        assert!(lab.run(&["explain", &failed]).exits(0).stdout.contains("came to life: "));
+        lab.json(&["destroy", &failed]).exits(0);
         let with = ["summon", "scribe", "p", "--backend", backend, "--accept-degraded"];
         let summoned = without_landlock(&lab, &with).exits(0).json();
         assert_eq!(summoned["degraded"], true);

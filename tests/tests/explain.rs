@@ -216,3 +216,30 @@ fn a_process_that_left_its_control_group_is_found() {
     lab.json(&["explain", &cell]).exits(0);
     lab.json(&["destroy", &cell]).exits(0);
 }
+
+/// What looks like a cell's id is one: no agent is called that, but for those that an older release installed, which are there.
+#[test]
+fn an_agent_is_not_called_like_a_cell() {
+    let lab = Lab::new();
+    let definition = |name: &str| format!("[agent]\nname = \"{name}\"\ncommand = [\"sleep\", \"1\"]\n");
+    for (name, refused) in [("laz-00000001", true), ("laz-0000000", false), ("laz-scribe", false)] {
+        lab.file("agent.toml", definition(name));
+        for command in [&["agent", "add", "agent.toml"][..], &["agent", "check", "agent.toml"], &["agent", "new", name]] {
+            let told = lab.json(command).exits(i32::from(refused));
+            assert!(!refused || told.message().contains("it is the form of a cell's id"), "{command:?}");
+        }
+        assert_eq!(lab.work().join(name).exists(), !refused);
+    }
+    assert_eq!(lab.json(&["explain", "laz-scribe"]).exits(0).json()["agents"][0]["agent"], "laz-scribe");
+    for (absent, says) in
+        [("laz-00000001", "Cell laz-00000001 not found"), ("laz-nobody", "Cell laz-nobody not found"), ("nobody", "Agent nobody")]
+    {
+        assert!(lab.json(&["explain", absent]).exits(3).message().contains(says), "{absent}");
+    }
+    // As an older release would have left it.
+    let agents = lab.root().join("agents");
+    std::fs::create_dir(agents.join("laz-00000001")).expect("made");
+    std::fs::copy(agents.join("laz-scribe/lock.json"), agents.join("laz-00000001/lock.json")).expect("copied");
+    std::fs::write(agents.join("laz-00000001/agent.toml"), definition("laz-00000001")).expect("written");
+    assert_eq!(lab.json(&["explain", "laz-00000001"]).exits(0).json()["agents"][0]["agent"], "laz-00000001");
+}

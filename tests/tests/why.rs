@@ -7,7 +7,9 @@ use lazarus::{
     mail::{CallKind, may},
 };
 use lazarus_tests::{
-    Lab, guests,
+    Lab,
+    built::guest,
+    guests,
     lab::{text, wait_until},
 };
 use serde_json::Value;
@@ -148,6 +150,8 @@ fn of_a_process_agent_every_answer_is_what_it_finds() {
         ("connect", true, "is held, and leads to its own cell's talk", "seccomp"),
         ("close", false, "close: only a director may", "warden"),
         ("close(2)", true, "is let pass", "seccomp"),
+        ("chdir(2)", true, "is let pass: a process agent's list has what is refused, and not this", "seccomp"),
+        ("getppid", true, "is let pass", "seccomp"),
         ("wasi:sockets/tcp", false, "imports nothing", "seccomp"),
     ] {
         let answer = why(&lab, &cell, call);
@@ -188,6 +192,34 @@ fn of_a_wasm_agent_answers_are_in_its_own_paths() {
     call_is(&why(&lab, &cell, "wasi:http/outgoing-handler"), false, "does not provide", "wasm");
     call_is(&why(&lab, &cell, "send"), false, "a core module is given nothing of lazarus:cell", "wasm");
     call_is(&why(&lab, &cell, "ptrace"), false, "the process is ended", "seccomp");
+    // What its host may make is a list of what is needed: a call that it does not name is refused.
+    call_is(&why(&lab, &cell, "chdir(2)"), false, "it is not on the list of its host", "seccomp");
+    call_is(&why(&lab, &cell, "read(2)"), true, "is let pass by the list of its host", "seccomp");
+    // A module is given preview 1, a component WASI 0.2 and what else has interfaces; each is told of the other kind.
+    call_is(&why(&lab, &cell, "wasi_snapshot_preview1"), true, "is given", "wasm");
+    call_is(&why(&lab, &cell, "wasi_snapshot_preview1::nothing"), false, "does not provide", "wasm");
+    for interface in ["wasi:filesystem/types", "wasi:sockets/tcp", "wasi:filesystem", "lazarus:cell/mailbox"] {
+        call_is(&why(&lab, &cell, interface), false, "only components are given, and this is a core module", "wasm");
+    }
+    let _ = lab.run(&["destroy", &cell]).exits(0);
+    let cell = lab.summon(&["scribe", "p", "--component", &guest("scribe").display().to_string()]);
+    for import in ["fd_write", "wasi_snapshot_preview1", "wasi_snapshot_preview1::path_open"] {
+        call_is(&why(&lab, &cell, import), false, "only core modules (preview 1) are given, and this is a component", "wasm");
+    }
+    call_is(&why(&lab, &cell, "wasi:filesystem"), true, "is given", "wasm");
+    for (version, allowed, rule) in [
+        ("0.1.0", true, "needs a role"),
+        ("0.1.9", true, "needs a role"),
+        ("9.9.9", false, "not run in that version"),
+        ("0.1.0-rc.1", false, "version"),
+    ] {
+        call_is(&why(&lab, &cell, &format!("lazarus:cell/cell@{version}")), allowed, rule, "wasm");
+        lab.file("of.wat", format!("(component (import \"lazarus:cell/cell@{version}\" (instance)) (instance $i) (export \"lazarus:cell/agent@0.1.0\" (instance $i)))"));
+        let told = lab.json(&["agent", "check", "of.wat"]).exits(REFUSED).message();
+        assert_eq!(told.contains("it was built for lazarus:cell"), !allowed, "{version}: {told}");
+    }
+    call_is(&why(&lab, &cell, "wasi:io/poll@0.2.99"), true, "needs nothing", "wasm");
+    call_is(&why(&lab, &cell, "wasi:io/poll@0.20.0"), false, "does not provide", "wasm");
     let _ = lab.run(&["destroy", &cell]).exits(0);
 }
 
@@ -210,6 +242,7 @@ fn questions_that_make_no_sense_say_how_to_ask() {
         ("", "no path, host or call"),
         ("\u{1b}[2J", "control characters"),
         ("example.com:99999", "no host"),
+        ("nonsense(2)", "no system call of Linux"),
         ("lazarus:cell/mailbox.destroy", "nothing of lazarus:cell"),
     ] {
         let refused = lab.json(&["why", &team, subject, "--agent", "one"]).exits(REFUSED).message();

@@ -172,10 +172,10 @@ impl Definition {
             fields::grants(&grants.table("[grants]")?, &mut definition)?;
         }
         if let Some(limits) = top.get("limits") {
-            definition.limits = fields::limits(&limits)?;
+            definition.limits = fields::limits(&limits, &definition.program)?;
         }
         if let Some(life) = top.get("life") {
-            definition.life = fields::life(&life.table("[life]")?)?;
+            definition.life = fields::life(&life.table("[life]")?, &definition.program)?;
         }
         Ok(definition)
     }

@@ -103,6 +103,9 @@ fn a_value_that_is_not_accepted_is_refused_where_it_is() {
     refused("command = []", (3, 11), "names no program");
     refused("command = [\"a\", 1]", (3, 17), "`command` is a whole number; it must be a string");
     refused("command = [\"a\\u0000b\"]", (3, 12), "without NUL");
+    refused("component = \"~/a.wasm\"", (3, 13), "'~' is not");
+    refused("template = \"~\"", (3, 12), "'~' is not");
+    refused("[grants]\nmounts = [{ host = \"~/x\", guest = \"/x\" }]", (4, 20), "'~' is not");
     refused("component = \"\"", (3, 13), "a path without control characters");
     refused("component = \"a.wasm\"\ncommand = [\"a\"]", (4, 11), "excludes `component`");
     refused("args = [\"a\"]", (3, 8), "belongs to `component`");
@@ -110,6 +113,15 @@ fn a_value_that_is_not_accepted_is_refused_where_it_is() {
     refused("component = \"a\"\nsha256 = \"00\"", (4, 10), "must be 64 hexadecimal digits");
     refused("component = \"a\"\n[grants]\nread = [\"/usr\"]", (5, 8), "is for process agents");
     refused("component = \"a\"\n[grants]\nclient = true", (5, 10), "is for process agents");
+    refused("component = \"a\"\n[limits]\ncpu = \"1s\"\nprocesses = 128", (6, 13), "is for process agents");
+    for limit in ["stack = \"1MiB\"", "instances = 64", "table-elements = 9", "hostcall = \"1MiB\"", "random = \"1KiB\""] {
+        let column = limit.find('=').expect("a value") + 3;
+        refused(&format!("command = [\"a\"]\n[limits]\n{limit}"), (5, column), "is for components and modules");
+        let keeper = parse(&format!("[agent]\nname = \"k\"\n[limits]\n{limit}"));
+        assert!(keeper.is_ok(), "the keeper is of either backend: {keeper:?}");
+    }
+    refused("command = [\"a\"]\n[limits]\nidle = \"1m\"", (5, 8), "is for agents that live by events");
+    refused("command = [\"a\"]\n[life]\ntick = \"1m\"", (5, 8), "is for agents that live by events");
     refused("[grants]\nclient = \"yes\"", (4, 10), "true or false");
     refused("[grants]\nread = [\"usr\"]", (4, 9), "an absolute path");
     refused("[grants]\nread = [\"/usr\", \"/usr/../root\"]", (4, 17), "an absolute path");

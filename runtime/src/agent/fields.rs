@@ -10,10 +10,11 @@ use super::{
     limits::{LIMIT_NAMES, LimitError, set_limit},
     reader::{DefinitionError, Field, Problem, Table},
     resolve::{ResolveError, is_own_place, is_readable_path},
+    unfit::{backend_of, unfit},
 };
 use crate::{
     cell::OnExpire,
-    policy::{Access, GuestPath, Limits, LimitsError, Mount, overlap, parse_duration, parse_ttl, validate_variable},
+    policy::{Access, GuestPath, Limits, LimitsError, Mount, is_of_a_shell, overlap, parse_duration, parse_ttl, validate_variable},
 };
 
 /// Entries of any one list or table: far more than an agent has a use for, and few enough to be read by its reviewer.
@@ -31,6 +32,9 @@ pub(super) fn path(field: &Field<'_>) -> Result<PathBuf, DefinitionError> {
     let text = field.string()?;
     if text.is_empty() || text.chars().any(char::is_control) {
         return Err(field.unacceptable(text, "a path without control characters"));
+    }
+    if is_of_a_shell(text) {
+        return Err(field.unacceptable(text, "a path in which nothing has to be expanded: '~' is not; write ./~ for what is called that"));
     }
     Ok(PathBuf::from(text))
 }
@@ -82,11 +86,10 @@ pub(super) fn grants(grants: &Table<'_>, definition: &mut Definition) -> Result<
             definition.env.insert(name.to_owned(), value.to_owned());
         }
     }
+    for key in ["read", "client"] {
+        grants.get(key).map_or(Ok(()), |field| must_fit(&field, &definition.program))?;
+    }
     if let Some(read) = grants.get("read") {
-        if matches!(definition.program, DefinedProgram::Component { .. }) {
-            let why = "is for process agents; a component sees what `mounts` gives it";
-            return Err(read.refuse(Problem::Conflict { key: "read", why }));
-        }
         let listed = bounded(&read, read.list()?)?;
         if listed.is_empty() {
             let why = "names nothing: leave it out for what programs need to run at all, or name a path";
@@ -98,10 +101,6 @@ pub(super) fn grants(grants: &Table<'_>, definition: &mut Definition) -> Result<
         }
     }
     if let Some(client) = grants.get("client") {
-        if matches!(definition.program, DefinedProgram::Component { .. }) {
-            let why = "is for process agents; a component speaks with its cell through what it imports";
-            return Err(client.refuse(Problem::Conflict { key: "client", why }));
-        }
         definition.client = client.boolean()?;
     }
     if let Some(mounts) = grants.get("mounts") {
@@ -153,14 +152,23 @@ fn mount(table: &Table<'_>) -> Result<Mount, DefinitionError> {
     Ok(Mount { host, guest, access })
 }
 
+/// Refuses what agents with this program have no use for.
+fn must_fit(field: &Field<'_>, program: &DefinedProgram) -> Result<(), DefinitionError> {
+    match backend_of(program).and_then(|backend| unfit(field.key, backend)) {
+        Some(why) => Err(field.refuse(Problem::Conflict { key: field.key, why })),
+        None => Ok(()),
+    }
+}
+
 /// `[limits]`.
-pub(super) fn limits(field: &Field<'_>) -> Result<Limits, DefinitionError> {
+pub(super) fn limits(field: &Field<'_>, program: &DefinedProgram) -> Result<Limits, DefinitionError> {
     let table = field.table("[limits]")?;
     table.only(&LIMIT_NAMES)?;
     let mut limits = Limits::default();
     for name in LIMIT_NAMES {
         if let Some(field) = table.get(name) {
             set_limit(&mut limits, name, &field.quantity()?).map_err(|error| field.refuse(error))?;
+            must_fit(&field, program)?;
         }
     }
     limits.check().map_err(|error| {
@@ -175,8 +183,9 @@ pub(super) fn limits(field: &Field<'_>) -> Result<Limits, DefinitionError> {
 const TICK_LEAST: Duration = Duration::from_secs(1);
 
 /// `[life]`.
-pub(super) fn life(table: &Table<'_>) -> Result<Life, DefinitionError> {
+pub(super) fn life(table: &Table<'_>, program: &DefinedProgram) -> Result<Life, DefinitionError> {
     table.only(&["ttl", "on-expire", "tick"])?;
+    table.get("tick").map_or(Ok(()), |field| must_fit(&field, program))?;
     let ttl = table.get("ttl").map(|field| parse_ttl(&field.quantity()?).map_err(|error| field.refuse(error))).transpose()?;
     let on_expire = table.get("on-expire").map(|field| match field.string()? {
         "close" => Ok(OnExpire::Close),

@@ -61,13 +61,13 @@ fn size(name: &'static str, value: &str) -> Result<ByteSize, LimitError> {
 }
 
 fn count(name: &'static str, value: &str) -> Result<NonZeroU32, LimitError> {
-    value.trim().parse().map_err(|_| LimitError::Count { name, given: value.chars().take(40).collect() })
+    value.trim().parse().map_err(|_| LimitError::Count { name, given: crate::cell::text::quoted(value, 40) })
 }
 
 fn time(name: &'static str, value: &str) -> Result<Duration, LimitError> {
     let duration = parse_duration(value).map_err(|source| LimitError::Quantity { name, source })?;
     if duration.is_zero() {
-        let source = QuantityError::Zero { given: value.chars().take(40).collect() };
+        let source = QuantityError::Zero { given: crate::cell::text::quoted(value, 40) };
         return Err(LimitError::Quantity { name, source });
     }
     Ok(duration)
@@ -95,7 +95,7 @@ pub fn set_limit(limits: &mut Limits, name: &str, value: &str) -> Result<(), Lim
         "files" => limits.files = count("files", value)?,
         "log" => limits.log = size("log", value)?,
         _ => {
-            return Err(LimitError::Unknown { name: name.chars().take(40).collect(), hint: super::reader::hint(name, &LIMIT_NAMES) });
+            return Err(LimitError::Unknown { name: crate::cell::text::quoted(name, 40), hint: super::reader::hint(name, &LIMIT_NAMES) });
         }
     }
     Ok(())

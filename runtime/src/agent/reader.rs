@@ -138,7 +138,7 @@ pub(super) fn hint(given: &str, known: &[&str]) -> String {
 }
 
 pub(super) fn quote(given: &str) -> String {
-    given.chars().take(QUOTE_MOST_CHARS).collect()
+    crate::cell::text::quoted(given, QUOTE_MOST_CHARS)
 }
 
 /// A place in a definition.

@@ -62,6 +62,16 @@ pub enum ResolveError {
     /// A path to read that is not absolute, or the whole machine.
     #[error("accept read path {0:?}: it must be absolute, below '/', without '..', and not /run, where the cell has its own")]
     Read(PathBuf),
+    /// Something that is for agents of the other backend.
+    #[error("accept {key} for agent {agent}: it {why}")]
+    Unfit {
+        /// The agent.
+        agent: String,
+        /// What was asked for, as definitions and command lines call it.
+        key: &'static str,
+        /// Why it is of no use, behind "it".
+        why: &'static str,
+    },
     /// A definition in a bare run.
     #[error("run {0} bare: a bare run has no definition")]
     BareDefinition(String),

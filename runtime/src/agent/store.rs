@@ -87,6 +87,9 @@ pub enum AgentError {
         /// What the file has.
         found: Digest,
     },
+    /// A name that is a cell's id, too.
+    #[error("accept agent name {0}: it is the form of a cell's id; choose another")]
+    CellId(AgentName),
     /// There is one of that name.
     #[error("add agent {0}: there is one already; replace it with --replace")]
     Exists(AgentName),
@@ -173,32 +176,20 @@ pub struct Installed {
 /// The definition, its component or its template is refused; or there is one of that name, and `replace` is not given.
 /// Then nothing has changed.
 pub fn add(root: &Root, file: &Path, replace: bool) -> Result<Added, AgentError> {
-    let read_error = |source| AgentError::Read { path: file.to_owned(), source };
-    let text = ambient::read_named_file(file, DEFINITION_MOST_BYTES).map_err(read_error)?;
-    let definition = Definition::parse(&file.display().to_string(), &text)?;
-    let source = std::path::absolute(file).map_err(read_error)?;
-    look_at_sources(root, &definition, source.parent().unwrap_or(Path::new("/")))?;
-    let name = definition.name.clone();
+    let asked = read(file)?;
+    if let Some(refused) = never_granted(root, &asked).into_iter().next() {
+        return Err(refused.into());
+    }
+    let name = asked.definition.name.clone();
     let keep = |source: io::Error| AgentError::Keep { agent: name.clone(), source };
 
     // One installation at a time: what another one left half done is then nobody's.
     let _lock = lock_dir(root.agents()).map_err(keep)?;
-    let fresh = format!(".new-{name}");
-    clear(root, &fresh).map_err(keep)?;
     let exists = rustix::fs::statat(root.agents(), name.as_str(), AtFlags::SYMLINK_NOFOLLOW).is_ok();
     if exists && !replace {
         return Err(AgentError::Exists(name));
     }
-    let filled = make_dir(root.agents(), &fresh)
-        .map_err(keep)
-        .and_then(|dir| fill(&dir, &root.agents_path().join(&fresh), &definition, &text, &source));
-    let mut added = match filled {
-        Ok(added) => added,
-        Err(error) => {
-            remove_tree(root.agents(), &fresh);
-            return Err(error);
-        }
-    };
+    let (fresh, mut added) = filled(root, &asked)?;
     added.replaced = exists;
     // What cannot be read any more was as nobody knows what.
     added.before =
@@ -211,24 +202,97 @@ pub fn add(root: &Root, file: &Path, replace: bool) -> Result<Added, AgentError>
     Ok(added)
 }
 
-/// Looks at what the definition asks for of this machine. What is not there yet may be made later, and is looked at again by whoever uses it.
-fn look_at_sources(root: &Root, definition: &Definition, base: &Path) -> Result<(), DefinitionError> {
-    let places = &definition.places;
-    let refuse = |at, error: SourceError| places.refuse(at, Problem::Source(error.whole()));
-    let sources = Sources::of(root);
-    for (index, mount) in definition.mounts.iter().enumerate() {
-        match sources.mount(&base.join(&mount.host)) {
-            Ok(_) | Err(SourceError::Missing { .. }) => {}
-            Err(error) => return Err(refuse(places.mounts.get(index), error)),
+/// A definition as its author wrote it.
+struct Asked {
+    definition: Definition,
+    text: Vec<u8>,
+    /// Its file, absolute.
+    source: PathBuf,
+}
+
+impl Asked {
+    /// The directory that its relative paths mean.
+    fn base(&self) -> &Path {
+        self.source.parent().unwrap_or(Path::new("/"))
+    }
+}
+
+fn read(file: &Path) -> Result<Asked, AgentError> {
+    let read_error = |source| AgentError::Read { path: file.to_owned(), source };
+    let text = ambient::read_named_file(file, DEFINITION_MOST_BYTES).map_err(read_error)?;
+    let definition = Definition::parse(&file.display().to_string(), &text)?;
+    // One that an older release installed is still loaded.
+    if definition.name.is_cell_id() {
+        return Err(AgentError::CellId(definition.name));
+    }
+    Ok(Asked { definition, text, source: std::path::absolute(file).map_err(read_error)? })
+}
+
+/// What would be installed, loaded as an installed one is: it is brought under a name that nobody loads, and removed from there again.
+///
+/// # Errors
+/// Everything that [`add`] would refuse it for, as far as one thing can be known beside another.
+pub fn preview(root: &Root, file: &Path) -> Result<Installed, Vec<AgentError>> {
+    let asked = read(file).map_err(|error| vec![error])?;
+    let mut refused: Vec<AgentError> = never_granted(root, &asked).into_iter().map(Into::into).collect();
+    match brought(root, &asked) {
+        Ok(installed) if refused.is_empty() => Ok(installed),
+        Ok(_) => Err(refused),
+        Err(error) => {
+            refused.push(error);
+            Err(refused)
         }
     }
-    for (index, path) in definition.read.iter().enumerate() {
-        sources.read(path).map_err(|error| refuse(places.read.get(index), error))?;
+}
+
+/// Brings a definition in, loads it, and removes it.
+fn brought(root: &Root, asked: &Asked) -> Result<Installed, AgentError> {
+    let name = &asked.definition.name;
+    let _lock = lock_dir(root.agents()).map_err(|source| AgentError::Keep { agent: name.clone(), source })?;
+    let (fresh, _) = filled(root, asked)?;
+    let loaded = open_dir(root.agents(), &fresh)
+        .map_err(|source| AgentError::Keep { agent: name.clone(), source })
+        .and_then(|dir| load_from(&dir, &root.agents_path().join(&fresh), name));
+    remove_tree(root.agents(), &fresh);
+    let mut installed = loaded?;
+    // What is said of it names what its author knows.
+    installed.definition.places = asked.definition.places.clone();
+    if let (Some(component), DefinedProgram::Component { path, .. }) = (&mut installed.component, &asked.definition.program) {
+        component.path = asked.base().join(path);
     }
-    if let Some(template) = &definition.template {
-        sources.template(&base.join(template)).map_err(|error| refuse(places.template.as_ref(), error))?;
+    Ok(installed)
+}
+
+/// Fills a directory of `agents/` with all that is installed of a definition, under a name that is not its own yet. Whoever calls holds the lock.
+fn filled(root: &Root, asked: &Asked) -> Result<(String, Added), AgentError> {
+    let keep = |source: io::Error| AgentError::Keep { agent: asked.definition.name.clone(), source };
+    let fresh = format!(".new-{}", asked.definition.name);
+    clear(root, &fresh).map_err(keep)?;
+    let dir = make_dir(root.agents(), &fresh).map_err(keep)?;
+    match fill(&dir, &root.agents_path().join(&fresh), asked) {
+        Ok(added) => Ok((fresh, added)),
+        Err(error) => {
+            remove_tree(root.agents(), &fresh);
+            Err(error)
+        }
     }
-    Ok(())
+}
+
+/// What the definition asks for and this machine never grants. What is not there yet may be made later, and is looked at again by whoever uses it.
+fn never_granted(root: &Root, asked: &Asked) -> Vec<DefinitionError> {
+    let (definition, places) = (&asked.definition, &asked.definition.places);
+    let refuse = |at, error: SourceError| places.refuse(at, Problem::Source(error.whole()));
+    let sources = Sources::of(root);
+    let mounts = definition.mounts.iter().enumerate();
+    let mounts = mounts.filter_map(|(index, mount)| match sources.mount(&asked.base().join(&mount.host)) {
+        Ok(_) | Err(SourceError::Missing { .. }) => None,
+        Err(error) => Some(refuse(places.mounts.get(index), error)),
+    });
+    let reads = definition.read.iter().enumerate();
+    let reads = reads.filter_map(|(index, path)| Some(refuse(places.read.get(index), sources.read(path).err()?)));
+    let template = definition.template.iter();
+    let template = template.filter_map(|path| Some(refuse(places.template.as_ref(), sources.template(&asked.base().join(path)).err()?)));
+    mounts.chain(reads).chain(template).collect()
 }
 
 fn clear(root: &Root, name: &str) -> io::Result<()> {
@@ -239,10 +303,11 @@ fn clear(root: &Root, name: &str) -> io::Result<()> {
 }
 
 /// Fills the directory of a definition that is being installed, and syncs it.
-fn fill(dir: &Dir, path: &Path, definition: &Definition, text: &[u8], source: &Path) -> Result<Added, AgentError> {
+fn fill(dir: &Dir, path: &Path, asked: &Asked) -> Result<Added, AgentError> {
+    let Asked { definition, text, source } = asked;
     let name = &definition.name;
     let keep = |source: io::Error| AgentError::Keep { agent: name.clone(), source };
-    let base = source.parent().unwrap_or(Path::new("/"));
+    let base = asked.base();
     let component = match &definition.program {
         DefinedProgram::Component { path, sha256, .. } => {
             let path = base.join(path);
@@ -262,10 +327,10 @@ fn fill(dir: &Dir, path: &Path, definition: &Definition, text: &[u8], source: &P
         definition: digest_of(text),
         component: component.map(|(digest, _)| digest),
         mounts: mounts.map_err(keep)?,
-        source: source.to_owned(),
+        source: source.clone(),
     };
     let json = serde_json::to_vec_pretty(&lock).map_err(|error| keep(error.into()))?;
-    for (entry, content) in [(DEFINITION, text), (LOCK, json.as_slice())] {
+    for (entry, content) in [(DEFINITION, text.as_slice()), (LOCK, json.as_slice())] {
         let written = create_private_file(dir, entry).and_then(|mut file| {
             file.write_all(content)?;
             file.sync_all()
@@ -303,14 +368,18 @@ fn copy_template(dir: &Dir, path: &Path, agent: &AgentName, template: &Path) -> 
 /// It cannot be read or understood, says that it is another agent's, or its component is not the one that it pins.
 pub fn load(root: &Root, name: &AgentName) -> Result<Option<Installed>, AgentError> {
     let keep = |source: io::Error| AgentError::Keep { agent: name.clone(), source };
-    let dir = match open_dir(root.agents(), name.as_str()) {
-        Ok(dir) => dir,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(keep(error)),
-    };
-    let path = root.agents_path().join(name.as_str());
-    let lock = read_lock(&dir, name)?;
-    let text = read_file(&dir, DEFINITION, DEFINITION_MOST_BYTES).map_err(keep)?;
+    match open_dir(root.agents(), name.as_str()) {
+        Ok(dir) => load_from(&dir, &root.agents_path().join(name.as_str()), name).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(keep(error)),
+    }
+}
+
+/// Loads what is installed in a directory, which has this path.
+fn load_from(dir: &Dir, path: &Path, name: &AgentName) -> Result<Installed, AgentError> {
+    let keep = |source: io::Error| AgentError::Keep { agent: name.clone(), source };
+    let lock = read_lock(dir, name)?;
+    let text = read_file(dir, DEFINITION, DEFINITION_MOST_BYTES).map_err(keep)?;
     let digest = digest_of(&text);
     let mut definition = Definition::parse(&path.join(DEFINITION).display().to_string(), &text)?;
     if definition.name != *name {
@@ -332,7 +401,7 @@ pub fn load(root: &Root, name: &AgentName) -> Result<Option<Installed>, AgentErr
     }
     let component = match &definition.program {
         DefinedProgram::Component { sha256, .. } => {
-            let mut file = open_file(&dir, COMPONENT).map_err(keep)?;
+            let mut file = open_file(dir, COMPONENT).map_err(keep)?;
             let (found, bytes) = digest_file(&mut file, &mut io::sink(), COMPONENT_MOST_BYTES).map_err(keep)?;
             if let Some(pinned) = sha256.filter(|pinned| *pinned != found) {
                 return Err(AgentError::Pin { agent: name.clone(), pinned, found });
@@ -342,7 +411,7 @@ pub fn load(root: &Root, name: &AgentName) -> Result<Option<Installed>, AgentErr
         }
         DefinedProgram::Command { .. } | DefinedProgram::Keeper => None,
     };
-    let template = definition.template.as_ref().map(|_| open_dir(&dir, TEMPLATE)).transpose().map_err(keep)?;
+    let template = definition.template.as_ref().map(|_| open_dir(dir, TEMPLATE)).transpose().map_err(keep)?;
     let template_sha256 = template.as_ref().map(digest_tree).transpose().map_err(keep)?.map(Digest::new);
     let as_locked = digest == lock.definition && component.as_ref().map(|component| component.sha256) == lock.component;
     let text = String::from_utf8(text).map_err(|error| keep(io::Error::other(error)))?;
@@ -352,7 +421,7 @@ pub fn load(root: &Root, name: &AgentName) -> Result<Option<Installed>, AgentErr
         template: template_sha256,
         grants: Grants::of(&definition),
     };
-    Ok(Some(Installed { definition, text, source: lock.source, component, template, terms, as_locked }))
+    Ok(Installed { definition, text, source: lock.source, component, template, terms, as_locked })
 }
 
 fn read_lock(dir: &Dir, name: &AgentName) -> Result<Lock, AgentError> {

@@ -39,7 +39,7 @@ macro_rules! words {
                     .iter()
                     .copied()
                     .find(|one| one.as_str() == given)
-                    .ok_or_else(|| ActionError { what: $what, given: given.chars().take(40).collect() })
+                    .ok_or_else(|| ActionError { what: $what, given: crate::cell::text::quoted(given, 40) })
             }
         }
 

@@ -45,7 +45,7 @@ impl FromStr for Head {
             }
             Some(Self { seq: seq.parse().ok()?, hash })
         };
-        parse().ok_or_else(|| HeadError(given.chars().take(100).collect()))
+        parse().ok_or_else(|| HeadError(crate::cell::text::quoted(given, 100)))
     }
 }
 

@@ -36,7 +36,7 @@ impl FromStr for BackendKind {
         match given {
             "process" => Ok(Self::Process),
             "wasm" => Ok(Self::Wasm),
-            _ => Err(BackendError(given.chars().take(40).collect())),
+            _ => Err(BackendError(super::text::quoted(given, 40))),
         }
     }
 }

@@ -35,7 +35,7 @@ impl FromStr for CellId {
         if digits.len() == 8 && digits.bytes().all(lower_hex) {
             Ok(Self(given.to_owned()))
         } else {
-            Err(CellIdError(given.chars().take(40).collect()))
+            Err(CellIdError(super::text::quoted(given, 40)))
         }
     }
 }

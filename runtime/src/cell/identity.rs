@@ -4,6 +4,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use super::CellId;
+
 /// The longest name, in bytes: it becomes part of paths and of one-line messages.
 pub const NAME_MOST_BYTES: usize = 64;
 
@@ -28,7 +30,7 @@ pub enum NameError {
 }
 
 fn bounded(given: &str) -> String {
-    given.chars().take(40).collect()
+    super::text::quoted(given, 40)
 }
 
 /// The name of an agent: `[a-z0-9][a-z0-9_-]{0,63}`, so that it is also one plain part of a path.
@@ -40,6 +42,11 @@ impl AgentName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is a cell's id as well, so that what it names is not known.
+    pub fn is_cell_id(&self) -> bool {
+        self.0.parse::<CellId>().is_ok()
     }
 }
 

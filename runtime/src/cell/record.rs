@@ -95,6 +95,26 @@ pub struct Record {
     pub warden: Option<ProcessRef>,
 }
 
+impl Record {
+    /// The reason that comes with the state, as one line. What nobody destroyed by hand says so: the word was given with the summon.
+    pub fn reason(&self) -> Option<String> {
+        let reason = self.state.reason()?;
+        let is_over = self.proposal.on_expire == OnExpire::Destroy && self.expires_at <= self.state_since;
+        match &self.state {
+            State::Destroyed { by, .. } if is_over && *by == self.proposal.owner => {
+                Some(format!("destroyed as its time to live was over, on the word of {by} (on-expire destroy)"))
+            }
+            State::Proposed
+            | State::Active
+            | State::Idle
+            | State::Closing { .. }
+            | State::Closed { .. }
+            | State::Failed { .. }
+            | State::Destroyed { .. } => Some(reason),
+        }
+    }
+}
+
 /// One life of an agent in a cell.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {

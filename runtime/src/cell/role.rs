@@ -57,7 +57,7 @@ impl FromStr for Role {
     type Err = RoleError;
 
     fn from_str(given: &str) -> Result<Self, Self::Err> {
-        Self::ALL.into_iter().find(|role| role.as_str() == given).ok_or_else(|| RoleError(given.chars().take(40).collect()))
+        Self::ALL.into_iter().find(|role| role.as_str() == given).ok_or_else(|| RoleError(super::text::quoted(given, 40)))
     }
 }
 

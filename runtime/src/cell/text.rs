@@ -40,6 +40,14 @@ fn is_reordering(c: char) -> bool {
     matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}' | '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
+/// Returns the first characters of a text that is quoted in a message; what was cut off shows as `…`.
+pub fn quoted(given: &str, most_chars: usize) -> String {
+    match given.char_indices().nth(most_chars) {
+        Some((end, _)) => format!("{}…", &given[..end]),
+        None => given.to_owned(),
+    }
+}
+
 /// Makes hostile text one printable line of at most `most` bytes, cut at a character's boundary with `…`.
 pub fn one_line(text: &str, most: usize) -> String {
     let mut line = String::new();
@@ -74,6 +82,11 @@ mod tests {
     #[test]
     fn lines_stay_lines_and_nothing_else_acts() {
         assert_eq!(printable_lines("a\r\n\n\x1b]0;x\x07\tb\u{2028}"), "a\\x0d\n\n\\x1b]0;x\\x07\tb\\u{2028}");
+    }
+
+    #[test]
+    fn what_is_cut_off_shows() {
+        assert_eq!((quoted("äbc", 3), quoted("äbcd", 3), quoted("", 0)), ("äbc".to_owned(), "äbc…".to_owned(), String::new()));
     }
 
     #[test]

@@ -92,7 +92,6 @@ fn dispatch(cli: Cli, say: &Say) -> Result<ExitCode, Failure> {
         Command::Drill { only, list: true } => return commands::drill_list(&only, say),
         // Whoever writes an agent needs none yet.
         Command::Agent(AgentCommand::New { name, directory }) => return commands::agent_new(&name, directory.as_deref(), say),
-        Command::Agent(AgentCommand::Check { file }) => return commands::agent_check(&file, say),
         // Whoever checks a receipt need not have the root that it is of.
         Command::Receipt(args) if args.verify.is_some() => return check_receipt(&args, cli.global.root, say),
         command => command,

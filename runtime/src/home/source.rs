@@ -64,6 +64,9 @@ pub enum SourceError {
         /// Where it leads now.
         leads: PathBuf,
     },
+    /// A device.
+    #[error("grant {0}: it is a device; every process agent has /dev/null, zero, full, random and urandom without a grant, and no other")]
+    Device(PathBuf),
     /// A socket, FIFO or device: a way to talk to something outside, not a file.
     #[error("grant {0}: it is neither a directory nor a regular file")]
     Kind(PathBuf),
@@ -108,6 +111,7 @@ impl SourceError {
             | Self::Proc(_)
             | Self::System(_)
             | Self::Parent { .. }
+            | Self::Device(_)
             | Self::Link { .. }
             | Self::Kind(_)
             | Self::NoDirectory(_)
@@ -212,8 +216,9 @@ impl Sources {
         if found.on_proc {
             return Err(SourceError::Proc(given()));
         }
-        // Programs read /dev/null and /dev/urandom.
-        let is_device = wanted == Use::Read && found.kind == FileType::CharacterDevice;
+        if wanted == Use::Read && found.kind == FileType::CharacterDevice {
+            return Err(SourceError::Device(given()));
+        }
         let is_plain = matches!(found.kind, FileType::Directory | FileType::RegularFile);
         let system = is_within(&found.path, Path::new("/sys")) || is_within(&found.path, Path::new("/dev"));
         if system && is_plain {
@@ -222,7 +227,7 @@ impl Sources {
         if wanted == Use::Template && is_plain && found.kind != FileType::Directory {
             return Err(SourceError::NoDirectory(given()));
         }
-        if !is_plain && !is_device {
+        if !is_plain {
             return Err(SourceError::Kind(given()));
         }
         self.is_kept(path, &found.path, wanted)?;
@@ -231,9 +236,7 @@ impl Sources {
             Use::Read if is_the_systems(path, &found.path) => {}
             Use::Read => direct(path, &found.path)?,
         }
-        if is_plain {
-            self.looks_like_files(path, &found)?;
-        }
+        self.looks_like_files(path, &found)?;
         Ok(found.path)
     }
 

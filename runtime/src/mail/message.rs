@@ -108,7 +108,7 @@ impl FromStr for MessageId {
         if digits.len() == 32 && digits.bytes().all(lower_hex) {
             Ok(Self(given.to_owned()))
         } else {
-            Err(MessageIdError(given.chars().take(40).collect()))
+            Err(MessageIdError(crate::cell::text::quoted(given, 40)))
         }
     }
 }

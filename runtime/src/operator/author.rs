@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{Error, Operator};
 use crate::{
-    agent::scaffold,
+    agent::{AgentError, scaffold},
     cell::AgentName,
     home::{ambient, create_private_file, open_or_make_dir},
 };
@@ -33,6 +33,9 @@ impl Operator {
     /// # Errors
     /// Something of that name is there already, or cannot be written; what was made before stays, and is named.
     pub fn agent_new(name: &AgentName, directory: Option<&Path>) -> Result<Scaffolded, Error> {
+        if name.is_cell_id() {
+            return Err(AgentError::CellId(name.clone()).into());
+        }
         let directory = directory.map_or_else(|| PathBuf::from(name.as_str()), Path::to_owned);
         let failed = |path: &Path, source: io::Error| match source.kind() {
             io::ErrorKind::AlreadyExists => Error::DestinationExists(path.to_owned()),

@@ -1,12 +1,19 @@
-//! Looking into a program or a definition before it is installed: what it imports, what that needs, and what the definition grants of it.
+//! Looking into a program or a definition before it is installed: what it imports, what that needs, what the definition grants of it, and
+//! whether it would start here.
+//!
+//! ```text
+//!  FILE ─ look into it (jailed) ──────────→ imports, exports ─┐
+//!  agent.toml ─ preview, as `agent add` ─┐                    ├→ Checked
+//!  program ──────────────────────────────┴→ plan → rehearse ──┘   the reasons of everyone who would refuse it
+//! ```
 
 use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Error, Operator};
+use super::{Error, Kind, Operator, Wish, plan::Planned, record::whole};
 use crate::{
-    agent::{self, AgentError, DEFINITION_MOST_BYTES, DefinedProgram, Definition, Digest},
+    agent::{self, AgentError, DEFINITION_MOST_BYTES, DefinedProgram, Definition, Installed},
     backend::{
         WasmForm,
         wasm::{
@@ -21,6 +28,10 @@ use crate::{
 
 /// Bytes of a path in a sentence.
 const PATH_MOST_BYTES: usize = 500;
+/// Bytes of one reason.
+const TROUBLE_MOST_BYTES: usize = 1000;
+/// What a program is called that no definition names.
+const PROGRAM_ALONE: &str = "program";
 /// How a definition's file ends: everything else is a program.
 const DEFINITION_ENDS: &str = "toml";
 
@@ -71,60 +82,137 @@ pub struct Checked {
     /// The definition around it, where that was named.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub definition: Option<CheckedDefinition>,
-    /// Whether it could run here.
+    /// Whether it would start here.
     pub runs: bool,
-    /// Why it could not: one line each.
+    /// Why it would not: one line each.
     pub troubles: Vec<String>,
     /// The outcome, as a sentence.
     pub message: String,
 }
 
 impl Operator {
-    /// Looks into a WebAssembly program, or into a definition (a file that ends in `.toml`) and its program: in a jailed process, without compiling
-    /// or running it. Nothing is installed.
+    /// Looks into a WebAssembly program, or into a definition (a file that ends in `.toml`) and its program, and finds out whether it would start:
+    /// by what `agent add` and `summon` do themselves, up to the agent's first instruction. Nothing is installed, and nothing of it runs.
     ///
     /// # Errors
-    /// A file that cannot be opened, is no WebAssembly, or was built for another Lazarus; a definition that cannot be accepted.
-    pub fn agent_check(path: &Path) -> Result<Checked, Error> {
-        if path.extension().is_some_and(|end| end == DEFINITION_ENDS) { definition(path) } else { Ok(program(path)?.0) }
+    /// A file that cannot be opened, is no WebAssembly, or was built for another Lazarus; a definition that is not understood; Lazarus itself,
+    /// or the machine under it, fails.
+    pub fn agent_check(&mut self, path: &Path) -> Result<Checked, Error> {
+        let (mut checked, what) = if path.extension().is_some_and(|end| end == DEFINITION_ENDS) {
+            self.check_definition(path)?
+        } else {
+            self.check_program(path)?
+        };
+        checked.runs = checked.troubles.is_empty();
+        checked.message = message(path, what, &checked.troubles);
+        Ok(checked)
+    }
+
+    fn check_program(&mut self, path: &Path) -> Result<(Checked, &'static str), Error> {
+        let (mut checked, form) = program(path)?;
+        let wish = Wish { component: Some(path.to_owned()), ..Wish::default() };
+        let planned = self.plan(&[PROGRAM_ALONE.parse()?], &wish);
+        self.start(planned, &mut checked.troubles)?;
+        let what = match form {
+            WasmForm::Agent => "an agent that lives by events",
+            WasmForm::Component => "a WASI program (component)",
+            WasmForm::Module => "a WASI program (preview 1)",
+        };
+        Ok((checked, what))
+    }
+
+    /// A definition, its component, and what of the component's imports its grants satisfy.
+    fn check_definition(&mut self, path: &Path) -> Result<(Checked, &'static str), Error> {
+        let read = |source| AgentError::Read { path: path.to_owned(), source };
+        let text = ambient::read_named_file(path, DEFINITION_MOST_BYTES).map_err(read)?;
+        let definition = Definition::parse(&path.display().to_string(), &text).map_err(AgentError::from)?;
+        let base = path.parent().unwrap_or(Path::new(""));
+        let (mut checked, form) = match &definition.program {
+            DefinedProgram::Component { path: component, .. } => {
+                let (checked, form) = program(&base.join(component))?;
+                (checked, Some(form))
+            }
+            DefinedProgram::Command { .. } => (without_imports("command"), None),
+            DefinedProgram::Keeper => (without_imports("keeper"), None),
+        };
+        for group in &mut checked.imports {
+            group.granted = Some(granted(&definition, group.need));
+        }
+        match agent::preview(&self.root, path) {
+            Ok(installed) => {
+                let planned = self.plan_by(without_what_is_missing(installed), &Wish::default());
+                self.start(planned, &mut checked.troubles)?;
+            }
+            Err(refused) => {
+                for error in refused {
+                    checked.troubles.push(trouble(error.into())?);
+                }
+            }
+        }
+        let remarks = remarks(&definition, &checked.imports, form, base);
+        let backend = if form.is_some() { BackendKind::Wasm } else { BackendKind::Process };
+        checked.definition =
+            Some(CheckedDefinition { agent: definition.name.clone(), backend, asks: agent::asks_of(&definition, &text), remarks });
+        let what = match form {
+            Some(WasmForm::Agent) => "the definition of an agent that lives by events",
+            Some(WasmForm::Component | WasmForm::Module) => "the definition of a WASI program",
+            None => "the definition of a process agent",
+        };
+        Ok((checked, what))
+    }
+
+    /// Finds out whether what was planned would start, as far as that is known before its code runs. Where it is known already that it would
+    /// not, a rehearsal would only say so again.
+    fn start(&self, planned: Result<Planned, Error>, troubles: &mut Vec<String>) -> Result<(), Error> {
+        match planned {
+            Ok(planned) if troubles.is_empty() => {
+                let (agents, _) = self.rehearsed(planned)?;
+                troubles.extend(agents.into_iter().filter_map(|agent| agent.refused));
+            }
+            Ok(_) => {}
+            Err(error) => troubles.push(trouble(error)?),
+        }
+        Ok(())
     }
 }
 
-/// A program, and the digest of its file.
-fn program(path: &Path) -> Result<(Checked, WasmForm, Digest), Error> {
+/// An error as a reason why something does not run here; one of Lazarus itself stays an error.
+fn trouble(error: Error) -> Result<String, Error> {
+    match error.kind() {
+        Kind::Internal => Err(error),
+        Kind::Refused | Kind::Usage | Kind::NotFound => Ok(one_line(&whole(&error), TROUBLE_MOST_BYTES)),
+    }
+}
+
+/// A definition without the mounts that are not there yet: it can be installed like that, and a remark says so.
+fn without_what_is_missing(mut installed: Installed) -> Installed {
+    let definition = &mut installed.definition;
+    let asked = std::mem::take(&mut definition.mounts).into_iter().zip(std::mem::take(&mut definition.places.mounts));
+    (definition.mounts, definition.places.mounts) = asked.filter(|(mount, _)| ambient::is_there(&mount.host)).unzip();
+    installed
+}
+
+/// What is known of a program by looking into it, in a jailed process.
+fn program(path: &Path) -> Result<(Checked, WasmForm), Error> {
     let open = |source| Error::Component { path: path.to_owned(), source };
     let mut file = ambient::open_named_file(path, wasm::SOURCE_MOST_BYTES).map_err(open)?;
-    let digest = agent::digest_of_file(&mut file, wasm::SOURCE_MOST_BYTES).map_err(open)?;
     let facts = wasm::inspect(&mut file).map_err(|source| Error::Check { path: path.to_owned(), source })?;
     let imports = grouped(&facts.imports, facts.form);
-    let mut troubles: Vec<String> = imports
-        .iter()
-        .filter(|group| !group.provided)
-        .map(|group| format!("it imports {}, which {}", group.package, group.needs))
-        .collect();
-    let (kind, what, entry) = match facts.form {
-        WasmForm::Agent => ("agent", "an agent that lives by events", None),
-        WasmForm::Component => ("component", "a WASI program (component)", Some("wasi:cli/run@0.2.x, nor lazarus:cell/agent")),
-        WasmForm::Module => ("module", "a WASI program (preview 1)", Some("_start")),
+    let missing = imports.iter().filter(|group| !group.provided);
+    let troubles = missing.map(|group| format!("it imports {}, which {}", group.package, group.needs)).collect();
+    let (kind, entry) = match facts.form {
+        WasmForm::Agent => ("agent", None),
+        WasmForm::Component => ("component", Some("wasi:cli/run@0.2.x, nor lazarus:cell/agent")),
+        WasmForm::Module => ("module", Some("_start")),
     };
     let begins = |name: &String| name == "_start" || name.starts_with("wasi:cli/run@0.2.");
+    let mut checked = Checked { bytes: facts.bytes, sdk: facts.sdk, imports, exports: facts.exports, troubles, ..without_imports(kind) };
     if let Some(entry) = entry
-        && !facts.exports.iter().any(begins)
+        && !checked.exports.iter().any(begins)
     {
-        troubles.push(format!("it exports no {entry}: there is nothing to start"));
+        checked.troubles.push(format!("it exports no {entry}: there is nothing to start"));
     }
-    let checked = Checked {
-        kind,
-        bytes: facts.bytes,
-        sdk: facts.sdk,
-        imports,
-        exports: facts.exports,
-        definition: None,
-        runs: troubles.is_empty(),
-        message: message(path, what, &troubles),
-        troubles,
-    };
-    Ok((checked, facts.form, digest))
+    Ok((checked, facts.form))
 }
 
 fn message(path: &Path, what: &str, troubles: &[String]) -> String {
@@ -134,41 +222,6 @@ fn message(path: &Path, what: &str, troubles: &[String]) -> String {
     } else {
         format!("{path} does not run here: {}", troubles.join("; "))
     }
-}
-
-/// A definition, its component, and what of the component's imports its grants satisfy.
-fn definition(path: &Path) -> Result<Checked, Error> {
-    let read = |source| AgentError::Read { path: path.to_owned(), source };
-    let text = ambient::read_named_file(path, DEFINITION_MOST_BYTES).map_err(read)?;
-    let definition = Definition::parse(&path.display().to_string(), &text).map_err(AgentError::from)?;
-    let base = path.parent().unwrap_or(Path::new(""));
-    let (mut checked, form) = match &definition.program {
-        DefinedProgram::Component { path: component, sha256, .. } => {
-            let component = base.join(component);
-            let (mut checked, form, found) = program(&component)?;
-            if let Some(pinned) = sha256.filter(|pinned| *pinned != found) {
-                checked.troubles.push(format!("its component's sha256 is {found}, and it pins {pinned}"));
-            }
-            (checked, Some(form))
-        }
-        DefinedProgram::Command { .. } => (without_imports("command"), None),
-        DefinedProgram::Keeper => (without_imports("keeper"), None),
-    };
-    for group in &mut checked.imports {
-        group.granted = Some(granted(&definition, group.need));
-    }
-    let what = match form {
-        Some(WasmForm::Agent) => "the definition of an agent that lives by events",
-        Some(WasmForm::Component | WasmForm::Module) => "the definition of a WASI program",
-        None => "the definition of a process agent",
-    };
-    checked.runs = checked.troubles.is_empty();
-    checked.message = message(path, what, &checked.troubles);
-    let remarks = remarks(&definition, &checked.imports, form, base);
-    let backend = if form.is_some() { BackendKind::Wasm } else { BackendKind::Process };
-    checked.definition =
-        Some(CheckedDefinition { agent: definition.name.clone(), backend, asks: agent::asks_of(&definition, &text), remarks });
-    Ok(checked)
 }
 
 fn without_imports(kind: &'static str) -> Checked {
@@ -199,7 +252,8 @@ fn granted(definition: &Definition, need: Needs) -> String {
         }
         Needs::Role => "as its role allows: an executor where it is summoned".to_owned(),
         Needs::Network => "no network".to_owned(),
-        Needs::Events | Needs::Broker | Needs::Missing => "nothing could".to_owned(),
+        Needs::Each => "what each of it needs".to_owned(),
+        Needs::Events | Needs::Module | Needs::Component | Needs::Version | Needs::Broker | Needs::Missing => "nothing could".to_owned(),
     };
     one_line(&text, PATH_MOST_BYTES)
 }
@@ -217,15 +271,13 @@ fn remarks(definition: &Definition, imports: &[ImportGroup], form: Option<WasmFo
         if !definition.env.is_empty() && !needs(Needs::Variables) {
             remarks.push("it asks for `env`, and its component imports nothing that could read it".to_owned());
         }
-        if limits.processes != default.processes {
-            remarks.push("it sets `processes`, and a component starts none".to_owned());
-        }
     } else {
         remarks.push(
             "it imports nothing: `lazarus why CELL NAME` says of a call of the system, or of the cell, whether it may make it".to_owned(),
         );
     }
-    if form != Some(WasmForm::Agent) {
+    // Of a process agent, these are refused.
+    if matches!(form, Some(WasmForm::Component | WasmForm::Module)) {
         let set =
             [("tick", definition.life.tick.is_some()), ("event", limits.event != default.event), ("idle", limits.idle != default.idle)];
         let unused = set.into_iter().filter(|(_, is_set)| *is_set);

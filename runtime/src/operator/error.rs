@@ -480,6 +480,7 @@ impl Error {
                 | ResolveError::Limit(_)
                 | ResolveError::Limits(_)
                 | ResolveError::Read(_)
+                | ResolveError::Unfit { .. }
                 | ResolveError::BareDefinition(_),
             ) => Kind::Usage,
             Self::Broken { .. }

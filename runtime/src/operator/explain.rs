@@ -6,7 +6,7 @@ mod rehearse;
 
 use serde::Serialize;
 
-use super::{Error, Operator, Wish};
+use super::{Error, Operator, Wish, plan::Planned};
 use crate::{
     backend::{Program, WasmForm},
     cell::{AgentName, BackendKind, CellId, Run},
@@ -63,8 +63,17 @@ pub struct Explained {
     pub cell_id: Option<CellId>,
     /// The backend.
     pub backend: BackendKind,
+    /// Of a definition: whether it is approved as it is now. Nothing runs one that is not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approved: Option<bool>,
+    /// Of a definition that is not: what is not as it was approved, one line each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub differences: Vec<String>,
     /// Its agents.
     pub agents: Vec<AgentExplained>,
+    /// Of a cell that did not end well, or is ending: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// Of a living cell: its processes, compared with what was reported.
     pub checks: Vec<Check>,
     /// How many comparisons came out how; of a living cell.
@@ -91,13 +100,50 @@ impl Operator {
     /// # Errors
     /// Neither is there.
     pub fn explain(&mut self, subject: &str) -> Result<Explained, Error> {
-        if subject.starts_with("laz-") {
-            return self.explain_cell(subject);
-        }
-        let agent: AgentName = subject.parse()?;
-        let installed = crate::agent::load(&self.root, &agent)?.ok_or_else(|| Error::AgentNotFound(agent.clone()))?;
-        let planned = self.plan(std::slice::from_ref(&installed.definition.name), &Wish::default())?;
+        let no_cell = match self.cell(subject) {
+            Ok(_) => return self.explain_cell(subject),
+            Err(absent @ Error::CellNotFound(_)) => absent,
+            Err(error) => return Err(error),
+        };
+        // An agent of an older release may be called like a cell; whoever asks for something that looks like one and is not there means a cell.
+        let means_a_cell = subject.starts_with("laz-");
+        let agent: AgentName = match subject.parse() {
+            Ok(agent) => agent,
+            Err(_) if means_a_cell => return Err(no_cell),
+            Err(error) => return Err(Error::Name(error)),
+        };
+        let absent = || if means_a_cell { no_cell } else { Error::AgentNotFound(agent.clone()) };
+        let installed = crate::agent::load(&self.root, &agent)?.ok_or_else(absent)?;
+        let approval = self.approval_of(&installed)?;
+        let differences = approval.lines(&installed.terms);
+        let planned = self.plan_by(installed, &Wish::default())?;
         let backend = planned.backend;
+        let (agents, reports) = self.rehearsed(planned)?;
+        let refuses = agents.iter().any(|agent| agent.refused.is_some());
+        let would = if refuses { "would refuse to run it" } else { "would enforce" };
+        let stands = match approval.holds() {
+            true => String::new(),
+            false => format!(". It is NOT approved, and nothing runs it until `lazarus agent approve {agent}`"),
+        };
+        Ok(Explained {
+            cell_id: None,
+            backend,
+            approved: Some(approval.holds()),
+            differences,
+            agents,
+            reason: None,
+            checks: Vec::new(),
+            compared: None,
+            not_compared: Vec::new(),
+            plain: plain(backend, &reports.iter().collect::<Vec<_>>()),
+            message: format!(
+                "What {agent} would be granted, and what this machine {would}: rehearsed over a throwaway home, without its code{stands}"
+            ),
+        })
+    }
+
+    /// What planned agents would be granted, and what this machine would enforce of it; and the reports that say so.
+    pub(super) fn rehearsed(&self, planned: Planned) -> Result<(Vec<AgentExplained>, Vec<Report>), Error> {
         let mut agents: Vec<AgentExplained> = planned
             .shown()
             .map(|(agent, program, policy)| AgentExplained {
@@ -111,20 +157,7 @@ impl Operator {
             })
             .collect();
         let reports = self.rehearse(planned, &mut agents)?;
-        let refuses = agents.iter().any(|agent| agent.refused.is_some());
-        let would = if refuses { "would refuse to run it" } else { "would enforce" };
-        Ok(Explained {
-            cell_id: None,
-            backend,
-            agents,
-            checks: Vec::new(),
-            compared: None,
-            not_compared: Vec::new(),
-            plain: plain(backend, &reports.iter().collect::<Vec<_>>()),
-            message: format!(
-                "What {agent} would be granted, and what this machine {would}: rehearsed over a throwaway home, without its code"
-            ),
-        })
+        Ok((agents, reports))
     }
 
     fn explain_cell(&mut self, cell: &str) -> Result<Explained, Error> {
@@ -135,6 +168,7 @@ impl Operator {
         let compared = checks.as_ref().map(|checks| count(checks));
         let reports: Vec<&Report> = runs.iter().filter_map(|life| Some(&life.applied.as_ref()?.enforcement)).collect();
         let plain = plain(record.proposal.backend, &reports);
+        let nothing = || format!("Nothing of {id} came to life: {}", record.reason().unwrap_or_else(|| "it is being summoned".to_owned()));
         let outcome = match compared {
             None => "; nothing of it lives, so that nothing was compared".to_owned(),
             Some(Compared { agree, disagree: 0, unknown: 0 }) => format!("; its processes agree with that, in {agree} comparisons"),
@@ -147,12 +181,18 @@ impl Operator {
         let agents = runs.iter().map(explained).collect();
         Ok(Explained {
             backend: record.proposal.backend,
+            approved: None,
+            differences: Vec::new(),
             agents,
+            reason: record.reason(),
             checks: checks.unwrap_or_default(),
             compared,
             not_compared,
             plain,
-            message: format!("What enforces the policy of {id}, as reported when it was applied{outcome}"),
+            message: match runs.is_empty() {
+                true => nothing(),
+                false => format!("What enforces the policy of {id}, as reported when it was applied{outcome}"),
+            },
             cell_id: Some(id),
         })
     }

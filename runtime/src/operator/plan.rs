@@ -108,7 +108,13 @@ impl Source {
 impl Operator {
     /// Decides what each agent would run and might do, to be shown: also of a definition that is not approved.
     pub(super) fn plan(&mut self, agents: &[AgentName], wish: &Wish) -> Result<Planned, Error> {
-        self.decide(agents, wish, None)
+        self.decide(agents, wish, None, None)
+    }
+
+    /// Decides what an agent would run and might do by a definition that is not installed.
+    pub(super) fn plan_by(&mut self, definition: Installed, wish: &Wish) -> Result<Planned, Error> {
+        let agent = definition.definition.name.clone();
+        self.decide(&[agent], wish, None, Some(definition))
     }
 
     /// Decides what each agent runs and may do. Compiles what is not compiled yet.
@@ -116,10 +122,16 @@ impl Operator {
     /// # Errors
     /// What cannot be had; a definition that is not as it was approved, audited.
     pub(super) fn plan_for(&mut self, purpose: Purpose<'_>, agents: &[AgentName], wish: &Wish) -> Result<Planned, Error> {
-        self.decide(agents, wish, Some(purpose))
+        self.decide(agents, wish, Some(purpose), None)
     }
 
-    fn decide(&mut self, agents: &[AgentName], wish: &Wish, purpose: Option<Purpose<'_>>) -> Result<Planned, Error> {
+    fn decide(
+        &mut self,
+        agents: &[AgentName],
+        wish: &Wish,
+        purpose: Option<Purpose<'_>>,
+        mut given: Option<Installed>,
+    ) -> Result<Planned, Error> {
         let mut planned = Planned {
             backend: BackendKind::Process,
             ttl: None,
@@ -131,7 +143,10 @@ impl Operator {
         let mut first: Option<(AgentName, BackendKind)> = None;
         for agent in agents {
             // A component named on the command line is not the defined program: the definition's grants are not for it.
-            let installed = if wish.component.is_some() { None } else { agent::load(&self.root, agent)? };
+            let installed = match given.take() {
+                None if wish.component.is_none() => agent::load(&self.root, agent)?,
+                given => given,
+            };
             if wish.must_be_defined && installed.is_none() && wish.component.is_none() {
                 return Err(Error::AgentNotFound(agent.clone()));
             }
@@ -159,6 +174,7 @@ impl Operator {
             if backend == BackendKind::Process && policy.mounts.iter().any(|mount| mount.guest.as_str() == "/") {
                 return Err(Error::Contradiction("only a WebAssembly program can have a mount at /"));
             }
+            agent::must_fit(agent, &policy, &wish.limits, tick, backend)?;
             if backend == BackendKind::Process {
                 self.must_read_what_is_read(&policy)?;
             }

@@ -85,12 +85,15 @@ impl Operator {
     }
 }
 
-/// An error and its causes, in one line.
-fn whole(error: &dyn std::error::Error) -> String {
+/// An error and its causes, in one line; a cause that its effect already quotes is left out.
+pub(super) fn whole(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(&format!(": {said}"));
+        }
         next = cause.source();
     }
     text

@@ -159,7 +159,7 @@ impl Operator {
         let degraded = record.proposal.accept_degraded && runs.iter().any(is_degraded);
         let runs = runs.iter().map(|run| run_status(&homes, run, backend)).collect();
         let destroyed_at = matches!(record.state, State::Destroyed { .. }).then_some(record.state_since);
-        let reason = record.state.reason();
+        let reason = record.reason();
         let receipt = match &record.state {
             State::Destroyed { receipt, .. } => Some(receipt.clone()),
             State::Proposed | State::Active | State::Idle | State::Closing { .. } | State::Closed { .. } | State::Failed { .. } => None,

@@ -10,6 +10,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::Limits;
+use crate::cell::text::quoted;
 
 /// Bytes of a variable's name and value together, well below the kernel's limit of 128 KiB for one string.
 const VARIABLE_MOST_BYTES: usize = 64 * 1024;
@@ -64,6 +65,18 @@ pub enum MountError {
         /// What was given.
         given: String,
     },
+    /// What follows the guest's path is no mode.
+    #[error("accept mount mode {given:?}: it is ro or rw, in small letters")]
+    Mode {
+        /// What was given.
+        given: String,
+    },
+    /// A host path as a shell would write it.
+    #[error("accept host path {given:?}: '~' is not expanded here; write the whole path, or ./~ for what is called that")]
+    Tilde {
+        /// What was given.
+        given: String,
+    },
     /// The guest's path is not a plain absolute path.
     #[error("accept guest path {given:?}: it must be absolute, without empty, '.' or '..' parts")]
     GuestPath {
@@ -93,7 +106,7 @@ impl TryFrom<String> for GuestPath {
     type Error = MountError;
 
     fn try_from(given: String) -> Result<Self, Self::Error> {
-        let refuse = || MountError::GuestPath { given: given.chars().take(80).collect() };
+        let refuse = || MountError::GuestPath { given: quoted(&given, 80) };
         let text = if given.len() > 1 { given.strip_suffix('/').unwrap_or(&given) } else { given.as_str() };
         let plain = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.chars().any(char::is_control);
         let parts = text.strip_prefix('/').ok_or_else(refuse)?;
@@ -116,6 +129,11 @@ impl fmt::Display for GuestPath {
     }
 }
 
+/// Whether a shell would make another path of this one: `~`, `~/x`, `~alice/x`. Nothing here does.
+pub fn is_of_a_shell(path: &str) -> bool {
+    path.starts_with('~')
+}
+
 /// A directory or file of the machine that an agent sees at a path of its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -133,7 +151,7 @@ impl FromStr for Mount {
 
     /// Parses `HOST:GUEST[:ro|rw]`; read-only unless it says otherwise. A host path may itself contain colons.
     fn from_str(given: &str) -> Result<Self, Self::Err> {
-        let form = || MountError::Form { given: given.chars().take(120).collect() };
+        let form = || MountError::Form { given: quoted(given, 120) };
         let (rest, access) = match given.rsplit_once(':') {
             Some((rest, "ro")) => (rest, Access::Ro),
             Some((rest, "rw")) => (rest, Access::Rw),
@@ -142,6 +160,13 @@ impl FromStr for Mount {
         let (host, guest) = rest.rsplit_once(':').ok_or_else(form)?;
         if host.is_empty() || guest.is_empty() {
             return Err(form());
+        }
+        // Two paths were there already: what follows them cannot be a third.
+        if !guest.starts_with('/') && host.rsplit_once(':').is_some_and(|(host, guest)| !host.is_empty() && guest.starts_with('/')) {
+            return Err(MountError::Mode { given: quoted(guest, 40) });
+        }
+        if is_of_a_shell(host) {
+            return Err(MountError::Tilde { given: quoted(host, 80) });
         }
         Ok(Self { host: PathBuf::from(host), guest: guest.to_owned().try_into()?, access })
     }
@@ -174,11 +199,30 @@ pub enum EnvError {
         /// The name.
         name: String,
     },
+    /// A name of Lazarus' own.
+    #[error("accept variable {name}: names that begin with LAZARUS_ are for what Lazarus tells an agent")]
+    Own {
+        /// The name.
+        name: String,
+    },
+    /// A name that the dynamic loader obeys.
+    #[error(
+        "accept variable {name}: the loader obeys LD_ variables before a program's own code runs, and they could bring other code into it"
+    )]
+    Loader {
+        /// The name.
+        name: String,
+    },
+    /// A name that says where a program is.
+    #[error("accept variable {name}: it says where a program is, which is in its cell")]
+    Place {
+        /// The name.
+        name: String,
+    },
 }
 
-/// Variables that the cell itself decides; letting a grant change them would point an agent out of its cell
-/// (`HERMES_HOME`, `HOME`, …) or load foreign code into it (`LD_*`).
-const RESERVED: [&str; 11] = [
+/// Variables that the cell itself decides; letting a grant change them would point an agent out of its cell.
+const RESERVED: [&str; 9] = [
     "HERMES_HOME",
     "HOME",
     "TMPDIR",
@@ -188,8 +232,6 @@ const RESERVED: [&str; 11] = [
     "XDG_RUNTIME_DIR",
     "XDG_STATE_HOME",
     "HERMES_GATEWAY_LOCK_DIR",
-    "PWD",
-    "OLDPWD",
 ];
 
 /// Checks one variable that was asked for.
@@ -197,7 +239,7 @@ const RESERVED: [&str; 11] = [
 /// # Errors
 /// A name or value that cannot be set, or (unless `bare`) one that the cell decides itself.
 pub fn validate_variable(name: &str, value: &str, bare: bool) -> Result<(), EnvError> {
-    let bounded = || name.chars().take(40).collect::<String>();
+    let bounded = || quoted(name, 40);
     let shaped = name.bytes().enumerate().all(|(i, b)| b == b'_' || b.is_ascii_alphabetic() || (i > 0 && b.is_ascii_digit()));
     if name.is_empty() || !shaped {
         return Err(EnvError::Name { name: bounded() });
@@ -205,11 +247,14 @@ pub fn validate_variable(name: &str, value: &str, bare: bool) -> Result<(), EnvE
     if value.contains('\0') || name.len() + value.len() > VARIABLE_MOST_BYTES {
         return Err(EnvError::Value { name: bounded() });
     }
-    let reserved = RESERVED.contains(&name) || name.starts_with("LAZARUS_") || name.starts_with("LD_");
-    if reserved && !bare {
-        return Err(EnvError::Reserved { name: bounded() });
+    match name {
+        _ if bare => Ok(()),
+        "PWD" | "OLDPWD" => Err(EnvError::Place { name: bounded() }),
+        _ if name.starts_with("LD_") => Err(EnvError::Loader { name: bounded() }),
+        _ if name.starts_with("LAZARUS_") => Err(EnvError::Own { name: bounded() }),
+        _ if RESERVED.contains(&name) => Err(EnvError::Reserved { name: bounded() }),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// What was granted to one agent. [`Policy::default`] grants nothing but the default limits:
@@ -248,10 +293,33 @@ mod tests {
     }
 
     #[test]
+    fn what_was_probably_meant_is_said() {
+        for (mount, says) in [
+            ("d:/m:RW", "it is ro or rw, in small letters"),
+            ("d:/m:w", "it is ro or rw, in small letters"),
+            ("d:m", "it must be absolute"),
+            ("d:/m:", "write HOST:GUEST"),
+            ("~/x:/m", "'~' is not expanded here"),
+            ("~:/m:rw", "'~' is not expanded here"),
+        ] {
+            let refused = mount.parse::<Mount>().map_err(|error| error.to_string());
+            assert!(refused.as_ref().is_err_and(|said| said.contains(says)), "{mount}: {refused:?}");
+        }
+        assert!("./~:/m".parse::<Mount>().is_ok() && "/a:/b:/m:rw".parse::<Mount>().is_ok());
+    }
+
+    #[test]
     fn variables_that_point_out_of_the_cell_are_reserved() {
         assert_eq!(validate_variable("LANG", "C.UTF-8", false), Ok(()));
-        for name in ["HERMES_HOME", "HOME", "LD_PRELOAD", "LAZARUS_CELL"] {
-            assert!(matches!(validate_variable(name, "x", false), Err(EnvError::Reserved { .. })), "{name}");
+        for (name, why) in [
+            ("HERMES_HOME", "Lazarus sets it"),
+            ("HOME", "Lazarus sets it"),
+            ("LD_PRELOAD", "the loader obeys"),
+            ("LAZARUS_CELL", "begin with LAZARUS_"),
+            ("PWD", "where a program is"),
+        ] {
+            let refused = validate_variable(name, "x", false).map_err(|error| error.to_string());
+            assert!(refused.as_ref().is_err_and(|said| said.contains(why)), "{name}: {refused:?}");
             assert_eq!(validate_variable(name, "x", true), Ok(()), "{name}, bare");
         }
         for name in ["", "1A", "A-B", "A B", "Ä"] {

@@ -14,7 +14,7 @@ mod report;
 mod setting;
 mod subject;
 
-pub use grants::{Access, EnvError, GuestPath, Mount, MountError, Policy, READ_BY_DEFAULT, validate_variable};
+pub use grants::{Access, EnvError, GuestPath, Mount, MountError, Policy, READ_BY_DEFAULT, is_of_a_shell, validate_variable};
 pub use limits::{Limits, LimitsError};
 pub use overlap::{Overlap, Readable, overlap, overlap_of_reads};
 pub use plain::{Plain, plain};

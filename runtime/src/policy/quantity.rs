@@ -35,7 +35,7 @@ pub enum QuantityError {
 }
 
 fn quote(given: &str) -> String {
-    given.chars().take(40).collect()
+    crate::cell::text::quoted(given, 40)
 }
 
 /// Splits `90m` into its number and its unit.

@@ -208,6 +208,8 @@ impl From<Address> for Subject {
 impl fmt::Display for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // Where it will be is not known yet.
+            Self::Path { path, access, granted } if path.as_os_str().is_empty() => write!(f, "{granted} ({access})"),
             Self::Path { path, access, granted } => write!(f, "{granted} {} ({access})", path.display()),
             Self::Variable { name } => write!(f, "variable {name}"),
             Self::Address { what } => write!(f, "{what}"),
@@ -215,5 +217,16 @@ impl fmt::Display for Subject {
             Self::Wall { which } => write!(f, "{which}"),
             Self::Unnamed => f.write_str("unnamed"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_without_a_place_yet_is_named_without_one() {
+        let home = |path: &str| Subject::path(path, Access::Rw, Granted::Home).to_string();
+        assert_eq!((home(""), home("/home")), ("home (rw)".to_owned(), "home /home (rw)".to_owned()));
     }
 }

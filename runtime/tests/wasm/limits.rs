@@ -143,7 +143,7 @@ fn instances() {
     };
     let few = |limits: &mut lazarus::policy::Limits| limits.instances = NonZeroU32::new(10).unwrap();
     let message = refusal(limited(launch("bomb", &many(11)), few));
-    assert!(message.contains("instance"), "{message}");
+    assert!(message.contains("limit instances: it may not have so many: instance count"), "{message}");
     assert_eq!(end(limited(launch("twin", &many(9)), few)), End::Exited { code: 0 });
 }
 

@@ -49,7 +49,7 @@ pub(super) struct Started {
 }
 
 fn bounded(command: &str) -> String {
-    command.chars().take(80).collect()
+    crate::cell::text::quoted(command, 80)
 }
 
 /// Finds a command as a shell would; what cannot be executed by anyone is passed over.
@@ -81,6 +81,10 @@ pub(super) fn prepare(argv: &[String], env: Vec<(String, String)>, home: Option<
     let work = work_directory(home);
     let path = env.iter().rfind(|(name, _)| name == "PATH").map_or(PATH_BY_DEFAULT, |(_, value)| value.as_str());
     let program = find(name, path, &work).ok_or_else(|| StartError::NotFound(bounded(name)))?;
+    // Known before anything is started, and so by a rehearsal as well. What is named from where the agent starts out may come with its home.
+    if Path::new(name).is_absolute() && program.metadata().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Err(StartError::Missing { command: bounded(name) });
+    }
     let mut command = Command::new(&program);
     std::os::unix::process::CommandExt::arg0(&mut command, std::ffi::OsStr::from_bytes(name.as_bytes()));
     command.args(arguments).env_clear().envs(env).current_dir(&work);

@@ -2,6 +2,9 @@
 //!
 //! `lazarus agent check` and `lazarus why` read it; `host/imports_tests.rs` compares it with the linkers themselves.
 
+use semver::Version;
+
+use super::look::runs;
 use crate::backend::WasmForm;
 
 /// What a program needs to make something of an import.
@@ -19,6 +22,14 @@ pub enum Needs {
     Network,
     /// To live by events: programs that do not are not given it.
     Events,
+    /// To be a core module: components are not given it.
+    Module,
+    /// To be a component: core modules are not given it.
+    Component,
+    /// To have been built for a version of it that this Lazarus runs.
+    Version,
+    /// It is not one import but many: each has its own needs.
+    Each,
     /// A network, through a way that is not linked at all.
     Broker,
     /// What this Lazarus does not have.
@@ -29,8 +40,8 @@ impl Needs {
     /// Whether the host links it, so that the program starts.
     pub const fn is_provided(self) -> bool {
         match self {
-            Self::Nothing | Self::Files | Self::Variables | Self::Role | Self::Network => true,
-            Self::Events | Self::Broker | Self::Missing => false,
+            Self::Nothing | Self::Files | Self::Variables | Self::Role | Self::Network | Self::Each => true,
+            Self::Events | Self::Module | Self::Component | Self::Version | Self::Broker | Self::Missing => false,
         }
     }
 
@@ -43,6 +54,10 @@ impl Needs {
             Self::Role => "needs a role that may: it is answered as the agent's role allows",
             Self::Network => "finds every network closed: this version of Lazarus grants none",
             Self::Events => "only agents that live by events are given: export lazarus:cell/agent",
+            Self::Module => "only core modules (preview 1) are given, and this is a component",
+            Self::Component => "only components are given, and this is a core module (preview 1)",
+            Self::Version => "this Lazarus does not run in that version: build it with another lazarus-guest",
+            Self::Each => "is given; what it needs depends on which part of it is meant: ask of an interface, or of a function",
             Self::Broker => "this version of Lazarus does not provide: it grants no network yet",
             Self::Missing => "this version of Lazarus does not provide",
         }
@@ -116,29 +131,54 @@ pub(super) const CELL: [(&str, Needs, bool); 6] = [
 ];
 
 /// What an import needs, of a program of this form. An interface with a version (`wasi:io/poll@0.2.6`), or without one; or
-/// `module::function`, of a core module.
+/// `module::function`, of a core module. A package or a module alone stands for all that is in it.
 pub fn needs(import: &str, form: WasmForm) -> Needs {
-    if let Some((module, function)) = import.split_once("::") {
-        let known = PREVIEW_1.iter().find(|(name, _)| *name == function).filter(|_| module == PREVIEW_1_MODULE);
-        return match form {
-            WasmForm::Module => known.map_or(Needs::Missing, |(_, needs)| *needs),
-            WasmForm::Component | WasmForm::Agent => Needs::Missing,
+    let of_modules = import.split("::").next() == Some(PREVIEW_1_MODULE);
+    let needs = if of_modules { of_preview_1(import) } else { of_components(import, form) };
+    match form {
+        _ if !needs.is_provided() && needs != Needs::Events => needs,
+        WasmForm::Module if !of_modules => Needs::Component,
+        WasmForm::Component | WasmForm::Agent if of_modules => Needs::Module,
+        WasmForm::Module | WasmForm::Component | WasmForm::Agent => needs,
+    }
+}
+
+fn of_preview_1(import: &str) -> Needs {
+    match import.split_once("::") {
+        None => Needs::Each,
+        Some((_, function)) => PREVIEW_1.iter().find(|(name, _)| *name == function).map_or(Needs::Missing, |(_, needs)| *needs),
+    }
+}
+
+fn of_components(import: &str, form: WasmForm) -> Needs {
+    let (name, version) = import.split_once('@').map_or((import, None), |(name, version)| (name, Some(version)));
+    if let Some((_, needs, for_all)) = CELL.iter().find(|(known, ..)| *known == name) {
+        return match version {
+            Some(_) if !is_cell_version(import) => Needs::Version,
+            _ if *for_all || form == WasmForm::Agent => *needs,
+            _ => Needs::Events,
         };
     }
-    if form == WasmForm::Module {
-        return Needs::Missing;
-    }
-    let (name, version) = import.split_once('@').map_or((import, None), |(name, version)| (name, Some(version)));
-    // Of the cell's, the version was looked at before this.
-    if let Some((_, needs, for_all)) = CELL.iter().find(|(known, ..)| *known == name) {
-        return if *for_all || form == WasmForm::Agent { *needs } else { Needs::Events };
-    }
-    let is_preview_2 = version.is_none_or(|version| version.starts_with("0.2."));
+    let is_preview_2 = version.is_none_or(is_0_2);
     match PREVIEW_2.iter().find(|(known, _)| *known == name) {
         Some((_, needs)) if is_preview_2 => *needs,
-        Some(_) | None if name.starts_with("wasi:http/") => Needs::Broker,
-        Some(_) | None => Needs::Missing,
+        Some(_) | None if name.split('/').next() == Some("wasi:http") => Needs::Broker,
+        Some(_) | None => {
+            let is_package = is_preview_2 && PREVIEW_2.iter().any(|(known, _)| known.split('/').next() == Some(name));
+            if is_package { Needs::Each } else { Needs::Missing }
+        }
     }
+}
+
+/// Whether the version of WASI is one that the linker finds 0.2 for: of the same minor version, and released.
+fn is_0_2(version: &str) -> bool {
+    Version::parse(version).is_ok_and(|version| (version.major, version.minor) == (0, 2) && version.pre.is_empty())
+}
+
+/// Whether an interface of `lazarus:cell` has a version that this Lazarus runs; what follows a `#` is no part of it.
+pub fn is_cell_version(import: &str) -> bool {
+    let version = import.split_once('@').map(|(_, version)| version.split('#').next().unwrap_or(version));
+    version.and_then(|version| Version::parse(version).ok()).is_some_and(|version| runs(&version))
 }
 
 /// The package or module of an import: `wasi:io`, `wasi_snapshot_preview1`.

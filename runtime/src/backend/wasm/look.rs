@@ -160,12 +160,13 @@ fn interface<'a>(what: &'static str, name: &'a str) -> Result<Option<&'a str>, L
 }
 
 fn check(version: &Version) -> Result<(), LookError> {
+    if runs(version) { Ok(()) } else { Err(LookError::Version { found: version.clone() }) }
+}
+
+/// Whether this Lazarus runs what was built for a version of `lazarus:cell`.
+pub(super) fn runs(version: &Version) -> bool {
     // A pre-release of 0.2.0 is below 0.2.0, and promises nothing of what 0.1 does.
-    if *version >= FIRST && (version.major, version.minor) < (BEYOND.major, BEYOND.minor) {
-        Ok(())
-    } else {
-        Err(LookError::Version { found: version.clone() })
-    }
+    *version >= FIRST && (version.major, version.minor) < (BEYOND.major, BEYOND.minor)
 }
 
 fn shown(name: &str) -> String {

@@ -37,9 +37,9 @@ pub fn run(operator: &mut Operator, command: AgentCommand, say: &Say) -> Result<
             let approved = operator.agent_approve(&name)?;
             Ok(say.done(&success(&approved), || lines_below(&approved.message, &approved.differences)))
         }
-        // What needs no root was done before one was opened.
+        // It needs no root, and was done before one was opened.
         AgentCommand::New { name, directory } => new(&name, directory.as_deref(), say),
-        AgentCommand::Check { file } => check(&file, say),
+        AgentCommand::Check { file } => check(operator, &file, say),
         AgentCommand::List => {
             #[derive(Serialize)]
             struct Envelope<'a> {
@@ -83,7 +83,7 @@ pub(in crate::cli) fn new(name: &AgentName, directory: Option<&Path>, say: &Say)
 }
 
 /// Says what a program is, before it runs.
-pub(in crate::cli) fn check(file: &Path, say: &Say) -> Result<ExitCode, Failure> {
+fn check(operator: &mut Operator, file: &Path, say: &Say) -> Result<ExitCode, Failure> {
     #[derive(Serialize)]
     struct Envelope<'a> {
         success: bool,
@@ -91,7 +91,7 @@ pub(in crate::cli) fn check(file: &Path, say: &Say) -> Result<ExitCode, Failure>
         checked: &'a Checked,
         exit_code: u8,
     }
-    let checked = Operator::agent_check(file)?;
+    let checked = operator.agent_check(file)?;
     let exit_code = if checked.runs { 0 } else { REFUSED };
     let said = say.done(&Envelope { success: checked.runs, checked: &checked, exit_code }, || checked_lines(&checked));
     Ok(if checked.runs { said } else { ExitCode::from(exit_code) })

@@ -43,6 +43,7 @@ pub(super) fn said(explained: &Explained, say: &Say) -> ExitCode {
 
 fn explanation(explained: &Explained) -> String {
     let mut text = format!("{}\n", explained.message);
+    text.push_str(&list("not as it was approved", &explained.differences));
     for agent in &explained.agents {
         text.push_str(&format!("\nagent {} ({})\n", agent.agent, explained.backend));
         text.push_str(&agent_lines(agent, explained.backend));

@@ -22,11 +22,7 @@ use serde::Serialize;
 
 pub use self::archive::ArchiveArgs;
 use self::mailbox::Mailbox;
-pub(super) use self::{
-    agents::{check as agent_check, new as agent_new},
-    audit::check as check_receipt,
-    drill::list as drill_list,
-};
+pub(super) use self::{agents::new as agent_new, audit::check as check_receipt, drill::list as drill_list};
 use super::{
     args::Command,
     failure::{Failure, INTERNAL},

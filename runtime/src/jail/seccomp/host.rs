@@ -77,16 +77,6 @@ pub(super) const BROKEN_OUT: &[Call] = calls![
     SYS_open_by_handle_at, SYS_setuid, SYS_setgid, SYS_setresuid, SYS_setresgid, SYS_capset,
 ];
 
-/// Calls whose arguments decide.
-#[rustfmt::skip]
-const LOOKED_INTO: &[Call] = calls![
-    SYS_mmap, SYS_mprotect, SYS_tgkill, SYS_kill, SYS_prlimit64, SYS_prctl, SYS_ioctl, SYS_fcntl, SYS_socketpair, SYS_clone,
-    SYS_clone3, SYS_utimensat,
-];
-
-/// Every call that a list of the wasm host names, or that its rules look into.
-pub(super) const NAMED: [&[Call]; 7] = [RUNTIME, RUNTIME_HERE, FILES, FILES_HERE, EVENTS, BROKEN_OUT, LOOKED_INTO];
-
 /// Names a thread or an anonymous mapping: what the runtimes of Rust and C do. `PR_SET_VMA` is newer than libc's constants.
 pub(super) const HARMLESS_PRCTLS: [u32; 3] = [libc::PR_SET_NAME.cast_unsigned(), libc::PR_GET_NAME.cast_unsigned(), 0x5356_4d41];
 

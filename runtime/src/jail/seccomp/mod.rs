@@ -13,6 +13,7 @@
 mod chain;
 mod compiler;
 mod host;
+mod names;
 mod process;
 mod rule;
 mod ruling;

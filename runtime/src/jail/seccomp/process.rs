@@ -80,16 +80,6 @@ const NEWER_MARKS: &[Call] = &[("setxattrat", 463), ("removexattrat", 466), ("fi
 /// `FS_IOC_FSSETXATTR` and `FS_IOC_SETVERSION`, from linux/fs.h.
 const MARKS_BY_IOCTL: [u32; 4] = [0x4008_6602, 0x4004_6602, 0x401c_5820, 0x4008_7602];
 
-/// Every call that a list of process agents names, or that its rules look into.
-pub(super) const NAMED: [&[Call]; 8] = [DANGEROUS, DANGEROUS_HERE, SHARED_MEMORY, SOCKETS, NEWER, LOOKED_INTO, MARKS, NEWER_MARKS];
-
-/// Calls whose arguments decide.
-#[rustfmt::skip]
-const LOOKED_INTO: &[Call] = calls![
-    SYS_clone, SYS_clone3, SYS_openat2, SYS_ioctl, SYS_fcntl, SYS_prlimit64, SYS_personality, SYS_socketpair, SYS_sendto, SYS_fchmod, SYS_fchmodat, SYS_mknodat,
-    SYS_openat, SYS_setpriority, SYS_ioprio_set, SYS_sched_setaffinity, SYS_sched_setscheduler, SYS_sched_setparam, SYS_sched_setattr,
-];
-
 /// Puts a character into a terminal's input, or asks the console's own interpreter: both run commands as whoever watches the terminal.
 const TERMINAL_INJECTION: [u32; 2] = [0x5412, 0x541c]; // TIOCSTI, TIOCLINUX
 

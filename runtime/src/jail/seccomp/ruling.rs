@@ -2,7 +2,7 @@
 
 use seccompiler::SeccompAction;
 
-use super::{Call, List, compiler, host, process};
+use super::{List, compiler, host, names::number_of, process};
 use crate::jail::{Profile, SeccompError};
 
 /// Whether a system call is carried out.
@@ -25,20 +25,15 @@ pub enum Verdict {
 pub struct SyscallRuling {
     /// Its name.
     pub name: &'static str,
+    /// Whether a list of the profile names it; else it is as all are that none names.
+    pub listed: bool,
     /// Whether it is carried out.
     pub verdict: Verdict,
     /// What happens where it is not: `it fails with EPERM`.
     pub otherwise: Option<&'static str>,
 }
 
-/// Finds a call by its name in any list: those of all profiles, so that what one of them never makes can be asked of it as well.
-fn number_of(name: &str) -> Option<Call> {
-    let lists = process::NAMED.iter().chain(&host::NAMED);
-    let plain = |(number, value): &Call| (number.strip_prefix("SYS_").unwrap_or(number), *value);
-    lists.flat_map(|list| list.iter()).map(plain).find(|(known, _)| *known == name)
-}
-
-/// Says what becomes of a system call of this name; `None` where no list of any profile knows it.
+/// Says what becomes of a system call of this name; `None` where there is no such call.
 ///
 /// # Errors
 /// The lists cannot be made on this processor.
@@ -49,11 +44,12 @@ pub fn ruling(profile: Profile, own_namespaces: bool, speaks: bool, name: &str) 
         Profile::WasmHost => host::lists()?,
         Profile::Compiler => compiler::lists()?,
     };
+    let listed = lists.iter().any(|list| list.rules.contains_key(&number));
     if profile == Profile::Process && speaks && number == process::HELD {
-        return Ok(Some(SyscallRuling { name, verdict: Verdict::Led, otherwise: Some("it fails with EACCES") }));
+        return Ok(Some(SyscallRuling { name, listed: true, verdict: Verdict::Led, otherwise: Some("it fails with EACCES") }));
     }
     if profile == Profile::Process && !own_namespaces && process::MARKS.iter().any(|(_, mark)| *mark == number) {
-        return Ok(Some(SyscallRuling { name, verdict: Verdict::Made, otherwise: Some("it fails with EPERM") }));
+        return Ok(Some(SyscallRuling { name, listed: true, verdict: Verdict::Made, otherwise: Some("it fails with EPERM") }));
     }
     // The strictest answer of all lists wins, as in the kernel.
     let strictness = |verdict| match verdict {
@@ -61,11 +57,11 @@ pub fn ruling(profile: Profile, own_namespaces: bool, speaks: bool, name: &str) 
         Verdict::Sometimes => 1,
         Verdict::Never => 2,
     };
-    let mut found = SyscallRuling { name, verdict: Verdict::Always, otherwise: None };
+    let mut found = SyscallRuling { name, listed, verdict: Verdict::Always, otherwise: None };
     for list in &lists {
         let (verdict, otherwise) = of(list, number);
         if strictness(verdict) > strictness(found.verdict) {
-            found = SyscallRuling { name, verdict, otherwise };
+            found = SyscallRuling { verdict, otherwise, ..found };
         }
     }
     Ok(Some(found))
@@ -102,7 +98,7 @@ mod tests {
     use super::*;
 
     fn said(profile: Profile, own_namespaces: bool, speaks: bool, name: &str) -> (Verdict, Option<&'static str>) {
-        let ruling = ruling(profile, own_namespaces, speaks, name).expect("lists").unwrap_or_else(|| panic!("{name} is on no list"));
+        let ruling = ruling(profile, own_namespaces, speaks, name).expect("lists").unwrap_or_else(|| panic!("there is no {name}"));
         assert_eq!(ruling.name, name);
         (ruling.verdict, ruling.otherwise)
     }
@@ -135,20 +131,20 @@ mod tests {
         assert_eq!(host("mmap").0, Verdict::Sometimes);
         assert_eq!(host("read"), (Verdict::Always, None));
         assert!(ruling(Profile::Process, true, true, "no_such_call").expect("lists").is_none());
+        // What no list names: a process agent may make it, a host may not.
+        for name in ["chdir", "getppid", "landlock_create_ruleset", "mseal"] {
+            assert_eq!((process(name), host(name)), ((Verdict::Always, None), (Verdict::Never, Some("it fails with EPERM"))), "{name}");
+            assert!(!ruling(Profile::WasmHost, false, false, name).expect("lists").expect("a call").listed, "{name}");
+        }
+        assert!(ruling(Profile::WasmHost, false, false, "read").expect("lists").expect("a call").listed);
     }
 
     #[test]
     fn every_call_that_a_rule_names_can_be_asked_about() {
-        let named: Vec<i64> = process::NAMED.iter().chain(&host::NAMED).flat_map(|list| list.iter()).map(|(_, number)| *number).collect();
+        let named: Vec<i64> = super::super::names::all().map(|(_, number)| number).collect();
         let lists = [process::lists(false, true), process::lists(true, false), host::lists(), compiler::lists()];
         for number in lists.into_iter().flat_map(|lists| lists.expect("lists")).flat_map(|list| list.rules.into_keys()) {
-            // Numbers that libc has no names for, and older forms of calls that are named.
-            let unnamed = [452, libc::SYS_connect];
-            #[cfg(target_arch = "x86_64")]
-            let older = [libc::SYS_chmod, libc::SYS_creat, libc::SYS_mknod, libc::SYS_open];
-            #[cfg(not(target_arch = "x86_64"))]
-            let older = [0_i64; 0];
-            assert!(named.contains(&number) || unnamed.contains(&number) || older.contains(&number), "{number}");
+            assert!(named.contains(&number), "{number}");
         }
     }
 }

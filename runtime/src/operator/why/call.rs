@@ -88,12 +88,13 @@ pub(super) fn import(launch: &Launch, import: &str) -> Ruling {
     let said = match needs {
         Needs::Nothing | Needs::Files | Needs::Variables | Needs::Role => Ok(rule),
         // It is linked, so that programs that never use it start; what it is for is denied.
-        Needs::Network | Needs::Events | Needs::Broker | Needs::Missing => Err(rule),
+        Needs::Each => Ok(rule),
+        Needs::Network | Needs::Events | Needs::Module | Needs::Component | Needs::Version | Needs::Broker | Needs::Missing => Err(rule),
     };
     Ruling::new(&said, &[Enforcer::Wasm])
 }
 
-/// Says what becomes of a system call; `None` where no list names it.
+/// Says what becomes of a system call; `None` where there is no such call.
 ///
 /// # Errors
 /// The lists cannot be made on this processor.
@@ -106,6 +107,10 @@ pub(super) fn syscall(launch: &Launch, ground: &Ground, name: &str) -> Result<Op
     let otherwise = found.otherwise.unwrap_or_default();
     let name = found.name;
     let said = match found.verdict {
+        Verdict::Always if !found.listed => Ok(format!("{name}(2) is let pass: {whose} has what is refused, and not this")),
+        Verdict::Never if !found.listed => {
+            Err(format!("{name}(2) is refused: it is not on {whose}, which has what is needed; {otherwise}"))
+        }
         Verdict::Always => Ok(format!("{name}(2) is let pass by {whose}")),
         Verdict::Sometimes if name == "socket" => {
             Ok(format!("{name}(2) is let pass by {whose} for UNIX stream sockets alone, which lead to its own cell; else {otherwise}"))
@@ -192,7 +197,7 @@ mod tests {
             let ground = Ground { own_root, marks, ..GROUND };
             syscall(&launch(None, Role::Executor), &ground, "utimensat").expect("lists").expect("named").rule
         };
-        assert!(said(true, false).contains("is let pass by a process agent's list"));
+        assert!(said(true, false).contains("is let pass: a process agent's list has what is refused"));
         assert!(said(false, true).contains("is held, and made for the agent on what lies where it may write"));
         assert!(said(false, false).contains("may be any file of its user"));
     }

@@ -24,6 +24,8 @@ use crate::{
     warden::{AgentPlan, KeptPlan},
 };
 
+/// What a name is said to be that no system call has.
+const NO_SYSCALL: &str = "no system call of Linux on this machine's processor";
 /// Bytes of the question that are repeated.
 const SUBJECT_MOST_BYTES: usize = 300;
 
@@ -157,7 +159,7 @@ impl Operator {
             Question::Import(import) => WhyAnswer::Call(call::import(launch, &import)),
             Question::Syscall(name) => {
                 let ruling = call::syscall(launch, &ground, &name).map_err(|error| Error::NoAnswer(error.to_string()))?;
-                WhyAnswer::Call(ruling.ok_or_else(|| Error::NoAnswer(format!("{name} is no system call that is named anywhere")))?)
+                WhyAnswer::Call(ruling.ok_or_else(|| Error::NoAnswer(format!("{name} is {NO_SYSCALL}")))?)
             }
         };
         let subject = one_line(subject, SUBJECT_MOST_BYTES);

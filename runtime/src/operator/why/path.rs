@@ -158,6 +158,13 @@ fn outside(launch: &Launch, granted: &[Reached], path: &Path) -> String {
     if let Some(alias) = alias_of(granted, path) {
         why.push_str(&alias);
     }
+    // Without a root of its own, a process agent has what is shared where it really lies.
+    if let (Ok(rest), Some(shared)) = (
+        path.strip_prefix(reach::SHARED),
+        granted.iter().find(|granted| granted.origin == Origin::Shared && !path.starts_with(&granted.guest)),
+    ) {
+        why.push_str(&format!("; what its cell shares, it has at its real path (LAZARUS_SHARED): {}", shown(&shared.guest.join(rest))));
+    }
     why
 }
 
@@ -249,6 +256,8 @@ mod tests {
                 assert_eq!((read, write), expected, "{path}, own root: {own_root}: {why}");
             }
         }
+        let (.., why, _) = said(&process, false, "/shared/x");
+        assert!(why.contains("at its real path (LAZARUS_SHARED): /root/cells/laz-0/shared/x"), "{why}");
         // What is granted above a file that would be made up is seen in its place.
         let mut reads_etc = process;
         reads_etc.policy.read = vec!["/etc".into()];

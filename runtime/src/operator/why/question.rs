@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
+use super::NO_SYSCALL;
 use crate::{backend::wasm::imports, cell::text::one_line, mail::CallKind, policy::GuestPath};
 
 /// The longest question: a path of the guest's, or a URL.
@@ -83,18 +84,23 @@ pub(super) fn understand(subject: &str, is_syscall: impl Fn(&str) -> bool) -> Re
         };
     }
     if let Some(call) = subject.strip_suffix("(2)") {
-        return if is_syscall(call) {
-            Ok(Question::Syscall(call.to_owned()))
-        } else {
-            Err(format!("{quoted} is no system call that any list of Lazarus names: what no list names, a process agent may make"))
-        };
+        return if is_syscall(call) { Ok(Question::Syscall(call.to_owned())) } else { Err(format!("{quoted} is {NO_SYSCALL}")) };
     }
     if let Some(rest) = subject.strip_prefix("lazarus:cell/") {
         return of_the_cell(rest)
             .ok_or_else(|| format!("{quoted} is nothing of lazarus:cell: write lazarus:cell/mailbox.send, or only send"));
     }
-    if subject.starts_with("wasi:") || subject.starts_with(imports::PREVIEW_1_MODULE) {
+    if subject.starts_with("wasi:") {
         return Ok(Question::Import(without_function(subject)));
+    }
+    if let Some(rest) = subject.strip_prefix(imports::PREVIEW_1_MODULE)
+        && (rest.is_empty() || rest.starts_with(['.', ':', '/', '#']))
+    {
+        // However the function is set off: an import has two names.
+        let function = rest.trim_start_matches(['.', ':', '/', '#']);
+        let whole =
+            if function.is_empty() { imports::PREVIEW_1_MODULE.to_owned() } else { format!("{}::{function}", imports::PREVIEW_1_MODULE) };
+        return Ok(Question::Import(whole));
     }
     if imports::is_preview_1(subject) {
         return Ok(Question::Import(format!("{}::{subject}", imports::PREVIEW_1_MODULE)));
@@ -108,7 +114,7 @@ pub(super) fn understand(subject: &str, is_syscall: impl Fn(&str) -> bool) -> Re
     host(subject, &quoted)
 }
 
-/// `mailbox.send`, `mailbox@0.1.0`, `mailbox`.
+/// `mailbox.send`, `mailbox@0.1.0`, `mailbox`. Of a version that this Lazarus does not run, nothing is linked: that is the answer.
 fn of_the_cell(rest: &str) -> Option<Question> {
     let (interface, function) = match rest.split_once('@') {
         // What comes behind a version is a function: `@0.1.0.send` would be no version.
@@ -117,14 +123,16 @@ fn of_the_cell(rest: &str) -> Option<Question> {
     };
     let (_, functions) = INTERFACES.iter().find(|(name, _)| *name == interface)?;
     match function {
+        _ if rest.contains('@') && !imports::is_cell_version(rest) => Some(Question::Import(format!("lazarus:cell/{rest}"))),
         Some(function) if functions.contains(&function) => talk(function).map(Question::Talk),
         Some(_) => None,
-        None => Some(Question::Import(format!("lazarus:cell/{interface}"))),
+        None => Some(Question::Import(format!("lazarus:cell/{rest}"))),
     }
 }
 
 /// `wasi:sockets/tcp.start-connect` is asked of `wasi:sockets/tcp`.
 fn without_function(import: &str) -> String {
+    let import = import.split('#').next().unwrap_or(import);
     match (import.split_once('@'), import.split_once('.')) {
         (None, Some((interface, _))) => interface.to_owned(),
         (Some(_), _) | (None, None) => import.to_owned(),
@@ -144,11 +152,16 @@ fn host(subject: &str, quoted: &str) -> Result<Question, String> {
         return Err(format!("{quoted} is a path as a shell knows it: a path starts with '/', as the agent sees it"));
     }
     let (name, port) = split_port(authority);
+    if name.contains('*') {
+        return Err(format!("{quoted} is a pattern, and no host: ask about one host that it stands for, such as www.example.com"));
+    }
+    // A dot at the end says that the name is whole: RFC 1034, 3.1.
+    let name = name.strip_suffix('.').filter(|rest| !rest.is_empty()).unwrap_or(name);
     let port_is_good = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0));
     let is_address = name.parse::<IpAddr>().is_ok();
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
     let is_name = !name.is_empty() && name.len() <= HOST_MOST_BYTES && name.chars().all(plain) && !name.split('.').any(str::is_empty);
-    let looks_like_one = is_url || port.is_some() || name.contains('.') || name == "localhost";
+    let looks_like_one = is_url || port.is_some() || authority.contains('.') || name == "localhost";
     if (is_address || (is_name && looks_like_one)) && port_is_good {
         return Ok(Question::Host(subject.to_owned()));
     }
@@ -205,10 +218,15 @@ mod tests {
             ("lazarus:cell/cell.close", call(CallKind::Close)),
             ("lazarus:cell/log.write", Question::Talk(Talk::Log)),
             ("lazarus:cell/mailbox", import("lazarus:cell/mailbox")),
-            ("lazarus:cell/mailbox@0.1.0", import("lazarus:cell/mailbox")),
+            ("lazarus:cell/mailbox@0.1.0", import("lazarus:cell/mailbox@0.1.0")),
+            ("lazarus:cell/mailbox@0.1.0#send", call(CallKind::Send)),
+            ("lazarus:cell/mailbox@9.9.9#send", import("lazarus:cell/mailbox@9.9.9#send")),
             ("wasi:sockets/tcp", import("wasi:sockets/tcp")),
             ("wasi:sockets/tcp@0.2.6", import("wasi:sockets/tcp@0.2.6")),
             ("wasi:sockets/tcp.start-connect", import("wasi:sockets/tcp")),
+            ("wasi:sockets/tcp@0.2.6#start-connect", import("wasi:sockets/tcp@0.2.6")),
+            ("wasi_snapshot_preview1", import("wasi_snapshot_preview1")),
+            ("wasi_snapshot_preview1.path_open", import("wasi_snapshot_preview1::path_open")),
             ("wasi:http/outgoing-handler", import("wasi:http/outgoing-handler")),
             ("fd_write", import("wasi_snapshot_preview1::fd_write")),
             ("wasi_snapshot_preview1::path_open", import("wasi_snapshot_preview1::path_open")),
@@ -218,6 +236,9 @@ mod tests {
         for host in [
             "example.com",
             "example.com:443",
+            "example.com.",
+            "example.com.:443",
+            "https://example.com./x",
             "10.0.0.1",
             "10.0.0.1:80",
             "::1",
@@ -255,6 +276,9 @@ mod tests {
             ("example.com:65536", "no host"),
             ("example.com:", "no host"),
             ("a..b", "no host"),
+            ("example.com..", "no host"),
+            ("*.example.com", "ask about one host that it stands for"),
+            ("https://*.example.com/", "ask about one host that it stands for"),
             ("https://", "no host"),
             ("[::1", "no host"),
             ("[::1]x", "no host"),

@@ -21,6 +21,9 @@ const FRAMES_MOST: usize = 4;
 /// What wasmtime's error says, whose type is its own, where a call of a component copies more than `hostcall`.
 const NO_FUEL: &str = "fuel allocated for hostcalls has been exhausted";
 
+/// What wasmtime's error begins with, which has no type, where a store would have more instances, memories or tables than it may.
+const TOO_MANY: &str = "resource limit exceeded: ";
+
 /// A host function ended the guest, or its event, at a limit.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -87,8 +90,10 @@ fn exceeded(error: &wasmtime::Error) -> Option<End> {
         None
     });
     // The innermost cause alone: further out are names of the guest's functions.
-    let no_fuel = || error.root_cause().to_string().ends_with(NO_FUEL);
-    typed.or_else(|| no_fuel().then(|| limit(LimitName::Hostcall, "one call would have copied more than it may")))
+    typed.or_else(|| match error.root_cause().to_string() {
+        said if said.ends_with(NO_FUEL) => Some(limit(LimitName::Hostcall, "one call would have copied more than it may")),
+        said => said.strip_prefix(TOO_MANY).map(|which| limit(LimitName::Instances, &format!("it may not have so many: {which}"))),
+    })
 }
 
 /// Why a guest was never ready: what follows "start …: ".

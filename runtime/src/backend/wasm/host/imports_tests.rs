@@ -77,12 +77,18 @@ fn the_table_of_interfaces_is_what_is_linked() {
     for (form, linker) in [(WasmForm::Component, linker(agent::link_command)), (WasmForm::Agent, linker(agent::link_agent))] {
         for (interface, sample) in SAMPLES {
             assert!(known.contains(&interface), "{interface}");
-            let versions: &[&str] = if interface.starts_with("wasi:") { &["0.2.0", "0.2.3"] } else { &["0.1.0"] };
+            let versions: &[&str] = if interface.starts_with("wasi:") {
+                &["0.2.0", "0.2.3", "0.2.99", "0.2.0-rc-2023-11-10", "0.3.0", "0.20.0"]
+            } else {
+                &["0.1.0", "0.1.7", "0.1.0-rc.1", "0.2.0", "9.9.9"]
+            };
             for version in versions {
                 let import = format!("{interface}@{version}");
                 assert_eq!(is_linked(&engine, &linker, &import, sample), needs(&import, form).is_provided(), "{import}, {form:?}");
             }
         }
+        assert_eq!(needs("wasi:filesystem/types@0.2.3", WasmForm::Module), Needs::Component);
+        assert_eq!((needs("wasi:filesystem", form), needs("wasi:nothing", form)), (Needs::Each, Needs::Missing));
         for (foreign, sample) in [
             ("wasi:keyvalue/store@0.2.0", "open"),
             ("wasi:io/poll@0.3.0", "poll"),
@@ -108,7 +114,7 @@ fn the_table_of_preview_1_is_what_is_linked() {
     for (function, _) in PREVIEW_1 {
         let import = format!("{PREVIEW_1_MODULE}::{function}");
         assert!(is_linked(PREVIEW_1_MODULE, function) && needs(&import, WasmForm::Module).is_provided(), "{import}");
-        assert_eq!(needs(&import, WasmForm::Component), Needs::Missing, "{import} is for core modules");
+        assert_eq!(needs(&import, WasmForm::Component), Needs::Module, "{import} is for core modules");
     }
     for (module, function) in [(PREVIEW_1_MODULE, "fd_wrote"), ("wasi_unstable", "fd_write"), ("env", "abort")] {
         assert!(!is_linked(module, function) && needs(&format!("{module}::{function}"), WasmForm::Module) == Needs::Missing, "{module}");
