@@ -43,6 +43,99 @@ fn a_teardown_that_did_part_of_its_work_failed_and_was_not_refused() {
     assert_eq!(phases(&lab, &cell, "destroy"), ["intent", "failed", "intent", "done"]);
 }
 
+/// The receipt of a cell, once it is destroyed.
+fn receipt(lab: &Lab, cell: &str) -> Value {
+    lab.json(&["receipt", cell]).exits(0).json()["receipt"]["receipt"].clone()
+}
+
+#[test]
+fn a_receipt_has_what_every_attempt_did() {
+    let lab = Lab::new();
+    let Some((cell, immutable)) = held(&lab) else { return };
+    let before = std::fs::read_dir(lab.cell_dir(&cell).join("home")).expect("listed").count() as u64;
+    for _ in 0..2 {
+        lab.run(&["destroy", &cell]).exits(REFUSED);
+    }
+    drop(immutable);
+    let destroyed = lab.json(&["destroy", &cell]).exits(0).json();
+    let done = receipt(&lab, &cell);
+    assert_eq!(destroyed["receipt"], done);
+    // The reaper, the shell's sleep; and all that was there, the file that was held the last.
+    assert_eq!((&done["processes_ended"], &done["at_least"]), (&2.into(), &false.into()), "{done}");
+    assert!(done["files_removed"].as_u64() > Some(before - 10) && done["bytes_removed"].as_u64() > Some(300), "{done}");
+    assert_eq!(done["home_digest_covers"], "all", "of before the first attempt: {done}");
+    let attempts = done["attempts"].as_array().expect("a list");
+    // The second did nothing.
+    assert_eq!(attempts.len(), 1, "{done}");
+    assert!(attempts[0]["files_removed"].as_u64() > Some(119) && attempts[0]["cut_short"] == false, "{done}");
+    let shown = lab.run(&["receipt", &cell]).exits(0).stdout;
+    assert!(shown.contains("earlier    of this, the attempt of") && shown.contains("which left something: 2 processes"), "{shown}");
+    lab.run(&["receipt", &cell, "-o", "receipt.json"]).exits(0);
+    lab.run(&["receipt", "--verify", "receipt.json"]).exits(0);
+}
+
+#[test]
+fn an_attempt_that_was_killed_is_named_and_its_numbers_are_the_least() {
+    for point in ["destroy.intent", "destroy.ended", "destroy.removed"] {
+        let lab = Lab::new();
+        let cell = lab.summon(&["scribe", "p", "--", "sleep", "1000"]);
+        let killed = lab.command(&["destroy", &cell]).env("LAZARUS_FAILPOINT", point).status().expect("started");
+        assert!(!killed.success());
+        lab.run(&["destroy", &cell]).exits(0);
+        let done = receipt(&lab, &cell);
+        assert_eq!(done["at_least"], true, "{point}: {done}");
+        let covers = text(&done["home_digest_covers"]);
+        assert!(covers != "all" && covers.contains("which was cut short"), "{point}: {covers}");
+        let attempt = &done["attempts"][0];
+        assert_eq!(attempt["cut_short"], true, "{point}: {done}");
+        // What it had done was written down before it was killed.
+        let known = (attempt["processes_ended"].as_u64(), attempt["files_removed"].as_u64() > Some(5));
+        let expected = match point {
+            "destroy.intent" => (Some(0), false),
+            "destroy.ended" => (Some(2), false),
+            _ => (Some(2), true),
+        };
+        assert_eq!(known, expected, "{point}: {done}");
+        assert_eq!(done["processes_ended"], 2, "{point}: {done}");
+        assert!(done["files_removed"].as_u64() > Some(5) && done["home_sha256"].is_string(), "{point}: {done}");
+        assert_eq!(phases(&lab, &cell, "destroy"), ["intent", "failed", "intent", "done"], "{point}");
+        let shown = lab.run(&["receipt", &cell]).exits(0).stdout;
+        assert!(shown.contains("at least 2 processes had to be ended") && shown.contains("which was cut short: at least"), "{shown}");
+    }
+}
+
+#[test]
+fn each_intent_to_destroy_has_one_outcome() {
+    let lab = Lab::new();
+    // Several at once.
+    let cell = lab.summon(&["scribe", "p", "--", "sleep", "1000"]);
+    let running: Vec<_> = (0..4).map(|_| lab.command(&["destroy", &cell]).spawn().expect("started")).collect();
+    for mut child in running {
+        assert!(child.wait().expect("waited for").success());
+    }
+    let rows = phases(&lab, &cell, "destroy");
+    let count = |phase: &str| rows.iter().filter(|row| *row == phase).count();
+    assert_eq!((count("intent"), count("done"), rows.len()), (count("done"), rows.len() / 2, count("intent") * 2), "{rows:?}");
+    // A run whose own process, which is its warden, was killed: what catches up with it does not mean it twice.
+    let mut run = lab.command(&["run", "--", "/bin/sleep", "1000"]).spawn().expect("started");
+    let alive = || lab.json(&["status"]).exits(0).json()["active_cells"].as_array().expect("a list").clone();
+    wait_until("it runs", || alive().iter().any(|cell| cell["state"] == "active"));
+    let cell = text(&alive()[0]["cell_id"]);
+    run.kill().and_then(|()| run.wait()).expect("killed");
+    wait_until("it is swept", || lab.run(&["sweep"]).exits(0).stdout.is_empty() || lab.state(&cell) == "destroyed");
+    wait_until("it is gone", || lab.state(&cell) == "destroyed");
+    assert_eq!(phases(&lab, &cell, "destroy"), ["intent", "done"]);
+    // One that is destroyed by somebody else while it runs.
+    let mut run = lab.command(&["run", "--", "/bin/sleep", "1000"]).spawn().expect("started");
+    wait_until("it runs", || alive().iter().any(|cell| cell["state"] == "active"));
+    let cell = text(&alive()[0]["cell_id"]);
+    lab.run(&["destroy", &cell]).exits(0);
+    let _ = run.wait().expect("waited for");
+    let rows = phases(&lab, &cell, "destroy");
+    let intents = rows.iter().filter(|row| *row == "intent").count();
+    assert_eq!(rows.len(), intents * 2, "{rows:?}");
+}
+
 #[test]
 fn a_receipt_that_was_changed_in_the_registry_is_not_shown() {
     let lab = Lab::new();

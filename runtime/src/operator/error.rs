@@ -256,6 +256,14 @@ pub enum Error {
         /// What is left.
         what: String,
     },
+    /// After a teardown files are left.
+    #[error("Cell {cell} is not destroyed: {} of its files remain, the first is {}", .remained.len(), .remained.first().map_or("", |first| first))]
+    Remains {
+        /// The cell.
+        cell: CellId,
+        /// They, bounded; never empty.
+        remained: Vec<String>,
+    },
     /// Options that exclude each other.
     #[error("{0}")]
     Contradiction(&'static str),
@@ -450,7 +458,7 @@ impl Error {
             | Self::NotRun { .. }
             | Self::WardenRefused { .. }
             | Self::WardenSilent { .. }
-            | Self::NotDestroyed { .. }
+            | Self::NotDestroyed { .. } | Self::Remains { .. }
             | Self::WrongBackend { .. }
             | Self::MixedTeam { .. }
             | Self::OtherBackend { .. }

@@ -36,6 +36,7 @@ mod status;
 mod summon;
 mod sweep;
 mod teardown;
+mod undertake;
 mod why;
 
 use std::path::Path;

@@ -156,6 +156,16 @@ impl Child {
         self.writer.as_ref().filter(|_| !self.gone).map_or(Told::Now, |writer| writer.tell(message))
     }
 
+    /// How many processes end with it: those in its control groups, where it has any, else what descends from it; and itself, though it be in
+    /// no group yet. What is started after this look is not counted.
+    pub fn living(&self) -> u32 {
+        let own = self.spawned.process.pid;
+        let in_groups = self.spawned.cgroup.as_ref().and_then(|cgroup| cgroup.members().ok());
+        let mut living = in_groups.unwrap_or_else(|| liveness::descendants(own).unwrap_or_default().into_iter().collect());
+        living.insert(own);
+        u32::try_from(living.len()).unwrap_or(u32::MAX)
+    }
+
     /// Ends the process at once. Everything that it started dies with it.
     pub fn kill(&self) {
         if !self.gone {

@@ -1,6 +1,7 @@
 //! The groups of one agent.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -8,7 +9,7 @@ use std::{
 };
 
 use super::{
-    clear::{kill_members, remove},
+    clear::{kill_members, members, remove},
     place::{Holds, Parent, Version, parents},
     tree::PROCS,
 };
@@ -161,6 +162,15 @@ impl Cgroup {
 
     fn killed_for_memory(&self) -> u64 {
         self.groups.iter().filter(|group| group.holds.memory).map(Group::killed_for_memory).sum()
+    }
+
+    /// The processes that are in the groups now.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn members(&self) -> io::Result<BTreeSet<u32>> {
+        let lists = self.groups.iter().map(|group| members(&group.path)).collect::<io::Result<Vec<_>>>()?;
+        Ok(lists.into_iter().flatten().collect())
     }
 
     /// Kills all members, again and again until there are none.
