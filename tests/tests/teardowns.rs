@@ -125,6 +125,23 @@ fn each_intent_to_destroy_has_one_outcome() {
     wait_until("it is swept", || lab.run(&["sweep"]).exits(0).stdout.is_empty() || lab.state(&cell) == "destroyed");
     wait_until("it is gone", || lab.state(&cell) == "destroyed");
     assert_eq!(phases(&lab, &cell, "destroy"), ["intent", "done"]);
+    // One whose process was killed once the program had ended.
+    for (by, point) in [("sweep", "warden.ended"), ("destroy", "destroy.removed"), ("destroy", "warden.ended")] {
+        let killed = lab.command(&["run", "--", "/bin/true"]).env("LAZARUS_FAILPOINT", point).status().expect("started");
+        assert!(!killed.success());
+        let cells = std::fs::read_dir(lab.root().join("cells")).expect("listed").count();
+        let all = lab.json(&["status", "--all"]).exits(0).json()["active_cells"].clone();
+        let newest = all.as_array().expect("a list").iter().find(|cell| cell["state"] != "destroyed" || cells == 0);
+        let cell = newest.map(|cell| text(&cell["cell_id"]));
+        if let (Some(cell), "destroy") = (&cell, by) {
+            lab.run(&["destroy", cell]).exits(0);
+        }
+        lab.run(&["sweep"]).exits(0);
+        for cell in all.as_array().expect("a list").iter().map(|cell| text(&cell["cell_id"])) {
+            let rows = phases(&lab, &cell, "destroy");
+            assert_eq!(rows.iter().filter(|row| *row == "intent").count() * 2, rows.len(), "{by} {point} {cell}: {rows:?}");
+        }
+    }
     // One that is destroyed by somebody else while it runs.
     let mut run = lab.command(&["run", "--", "/bin/sleep", "1000"]).spawn().expect("started");
     wait_until("it runs", || alive().iter().any(|cell| cell["state"] == "active"));

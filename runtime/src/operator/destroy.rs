@@ -69,16 +69,17 @@ impl Operator {
         let id = &record.proposal.cell_id;
         let by = self.actor.clone();
         let detail = format!("state {}", record.state.name());
-        let intent = |detail: &str| Draft::new(&by.to_string(), Action::Destroy, Phase::Intent, Some(id), detail);
+        let inherited = self.inherits_intent(record)?;
+        let intent = |detail: &str| (!inherited).then(|| Draft::new(&by.to_string(), Action::Destroy, Phase::Intent, Some(id), detail));
         let mut toll = Toll::default();
-        let teardown = match self.registry.begin_teardown(record, &by.to_string(), Some(intent(&detail))).map_err(Error::from) {
+        let teardown = match self.registry.begin_teardown(record, &by.to_string(), intent(&detail)).map_err(Error::from) {
             // An agent may have filled the disk; this is how it is emptied again.
             Err(error) if error.is_full_disk() => {
                 let runs = self.registry.runs(id)?;
                 super::teardown::end_everything(&self.root, record, &runs, &by, &mut toll)?;
                 self.root.spend_reserve();
                 let detail = format!("{detail}; the disk is full, so its {} processes were ended first", toll.total());
-                self.registry.begin_teardown(record, &by.to_string(), Some(intent(&detail)))?
+                self.registry.begin_teardown(record, &by.to_string(), intent(&detail))?
             }
             begun => begun?,
         };

@@ -97,6 +97,7 @@ impl Operator {
             }
             return Ok(true);
         }
+        *is_intended |= self.inherits_intent(&now)?;
         let why = if record.proposal.throwaway { "its run is over" } else { "its time to live is over" };
         let intent = |intended: bool| (!intended).then(|| Draft::new(ACTOR, Action::Destroy, Phase::Intent, Some(id), why));
         let teardown = match self.registry.begin_teardown(&now, ACTOR, intent(*is_intended)).map_err(Error::from) {

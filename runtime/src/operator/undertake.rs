@@ -16,7 +16,7 @@ use crate::{
     cell::{CellId, CloseReason, Event, FailReason, Identity, Receipt, Record, State},
     failpoint::{self, Point},
     home::{CellDir, Claim, Claiming, Lease, LeaseError},
-    jail::liveness,
+    jail::liveness::{self, Liveness},
     registry::{Progress, Teardown},
     seal::{self, Razed},
 };
@@ -69,6 +69,14 @@ impl Operator {
             Claiming::Busy => Ok(None),
             Claiming::Gone => self.await_tombstone(id).map(|()| Some(None)),
         }
+    }
+
+    /// Whether the teardown of a cell was meant by a run whose process, killed since, will not write its outcome: then the next one does.
+    pub(super) fn inherits_intent(&self, record: &Record) -> Result<bool, Error> {
+        let guardian = record.warden.as_ref().unwrap_or(&record.proposal.summoner);
+        let id = &record.proposal.cell_id;
+        let left = record.proposal.throwaway && liveness::probe(guardian) == Liveness::Dead;
+        Ok(left && !self.registry.is_being_torn_down(id)? && self.registry.is_meant_to_be_torn_down(id)?)
     }
 
     /// Where the directory is gone and a teardown is open: gives it the time to write its tombstone, so that its receipt stands.

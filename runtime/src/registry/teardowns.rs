@@ -6,7 +6,7 @@
 //! ```
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use rusqlite::{Row, params};
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::{
     Registry, RegistryError, columns,
@@ -110,6 +110,20 @@ impl Registry {
     /// As there.
     pub fn abandon_teardown(&mut self, teardown: &Teardown) -> Result<(), RegistryError> {
         self.write("", |write| set_stage(write, &teardown.cell, teardown.attempt, "cut_short").map(Verdict::Granted))
+    }
+
+    /// Whether the last word of the audit on a teardown of a cell is that it is meant. The whole log is looked through: for the few cells of which
+    /// that is not otherwise known.
+    ///
+    /// # Errors
+    /// The registry cannot be read.
+    pub fn is_meant_to_be_torn_down(&self, cell: &CellId) -> Result<bool, RegistryError> {
+        let cannot = RegistryError::while_doing("read the audit log");
+        self.snapshot(|snapshot| {
+            let sql = "SELECT phase = 'intent' FROM audit WHERE cell_id = ?1 AND action = 'destroy' ORDER BY seq DESC LIMIT 1";
+            let mut select = snapshot.prepare_cached(sql).map_err(cannot)?;
+            Ok(select.query_row([cell.as_str()], |row| row.get(0)).optional().map_err(cannot)?.unwrap_or(false))
+        })
     }
 
     /// Whether an attempt is open: under way, or cut short and not seen to be yet.
