@@ -14,6 +14,7 @@ use crate::{
 };
 
 use super::{
+    counters::Counters,
     held::Held,
     life::Again,
     logs::Log,
@@ -105,6 +106,8 @@ pub struct Child {
     /// The CPU time of a process agent, where it is counted.
     // After `spawned`: the group is removed once nobody is in it any more.
     pub meter: Option<Meter>,
+    /// Limits that a process agent ran into, where they are counted.
+    pub counters: Option<Counters>,
 }
 
 impl Child {
@@ -112,6 +115,7 @@ impl Child {
     pub fn new(spawned: Spawned, runs: Vec<AgentRun>, joined: bool) -> Self {
         let budget = runs.first().map(|run| run.policy.limits.cpu);
         let meter = spawned.cgroup.as_ref().zip(budget).and_then(|(cgroup, budget)| Meter::new(cgroup, budget));
+        let counters = spawned.cgroup.as_ref().map(Counters::new);
         Self {
             spawned,
             runs,
@@ -123,6 +127,7 @@ impl Child {
             writer: None,
             again: Again::default(),
             meter,
+            counters,
         }
     }
 

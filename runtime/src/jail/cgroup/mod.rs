@@ -18,5 +18,5 @@ mod place;
 mod tree;
 
 pub use clear::{clear, leftovers, members};
-pub use group::{Cgroup, CgroupUnavailable, name};
+pub use group::{Cgroup, CgroupUnavailable, Hits, name};
 pub use place::Holds;
