@@ -64,3 +64,10 @@ pub struct Entry {
     /// The hash of this row.
     pub hash: Hash,
 }
+
+impl Entry {
+    /// Whether its hash is that of its content: that it was not changed since, unless it was hashed anew, which the rows after it show.
+    pub fn is_whole(&self) -> bool {
+        content::hash_of(self) == self.hash
+    }
+}

@@ -53,6 +53,9 @@ const BLOCK_BYTES: usize = 128 * 1024;
 /// What a digest covers where it covers everything.
 pub const COVERS_ALL: &str = "all";
 
+/// How what a digest covers begins, where an earlier teardown had removed some of it.
+pub const COVERS_A_REST: &str = "what an earlier teardown, which was cut short, had left: ";
+
 /// The digest of trees, and how much of them it covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeDigest {
@@ -60,6 +63,13 @@ pub struct TreeDigest {
     pub sha256: String,
     /// [`COVERS_ALL`], or what it leaves out.
     pub covers: String,
+}
+
+impl TreeDigest {
+    /// Whether an earlier teardown had removed some of what was there.
+    pub fn is_of_a_rest(&self) -> bool {
+        self.covers.starts_with(COVERS_A_REST)
+    }
 }
 
 /// Digests the trees of those names in a directory; a name that is not there is no entry.

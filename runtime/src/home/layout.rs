@@ -35,6 +35,7 @@ use super::{
     CellDir, DigestLimits, Keyring, Removed, TreeDigest,
     ambient::{self, RootError},
     create::CreateError,
+    digest::COVERS_A_REST,
     handle::{PRIVATE_FILE, open_or_make_dir},
     remove_tree,
 };
@@ -215,7 +216,7 @@ impl Root {
         let dir = self.cell(id).ok().flatten()?;
         let mut digest = dir.digest(DigestLimits::OF_TEARDOWN);
         if dir.is_being_removed() {
-            digest.covers = format!("what an earlier teardown, which was cut short, had left: {}", digest.covers);
+            digest.covers = format!("{COVERS_A_REST}{}", digest.covers);
         }
         Some(digest)
     }

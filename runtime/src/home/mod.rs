@@ -7,6 +7,7 @@
 pub mod ambient;
 mod archive;
 mod cell_dir;
+mod claim;
 mod create;
 mod digest;
 mod fold;
@@ -36,6 +37,7 @@ mod walkers;
 
 pub use archive::{ArchiveWish, Archived, Noted, Notes, stays_inside};
 pub use cell_dir::{CellDir, Place};
+pub use claim::{Claim, Claiming};
 pub use create::{CreateError, furnish, variables};
 pub use digest::{COVERS_ALL, DigestLimits, TreeDigest};
 pub use handle::escape_name;

@@ -1,24 +1,14 @@
-//! Destroying: kill, verify that nothing lives, remove, verify that nothing is left, then the tombstone and the receipt.
-
-use std::time::{Duration, Instant};
+//! Destroying: what is asked for, whether it may be, and what is said of it. The teardown itself is [`super::undertake`].
 
 use serde::Serialize;
 
-use super::{Error, Operator, teardown};
+use super::{Error, Operator, record::whole, teardown::Toll, undertake::Undertaking};
 use crate::{
-    audit::Action,
-    cell::{CellId, CloseReason, Event, FailReason, Identity, Receipt, Record, State},
+    audit::{Action, Draft, Phase},
+    cell::{CellId, Identity, Receipt, Record, State},
     failpoint::{self, Point},
-    home::{CellDir, Lease, LeaseError, Removed, TreeDigest},
-    jail::liveness,
-    seal::{self, Signature, SignedReceipt},
+    seal::{Signature, SignedReceipt},
 };
-
-/// How long somebody else's lease on the cell is waited for: a warden that is just ending, or another teardown.
-const LEASE_PATIENCE: Duration = Duration::from_secs(15);
-
-/// How often, meanwhile, the registry is asked whether somebody resurrected the cell.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What destroying did.
 #[derive(Debug, Clone, Serialize)]
@@ -48,97 +38,68 @@ impl Operator {
             Err(error) if error.is_full_disk() && self.root.spend_reserve() => self.swept_cell(cell)?,
             swept => swept?,
         };
-        let id = record.proposal.cell_id.clone();
-        if let State::Destroyed { by, receipt } = record.state {
-            return self.destroyed(id, &by, receipt);
+        if let State::Destroyed { by, receipt } = &record.state {
+            return self.destroyed(&record, by, receipt.clone());
         }
         self.must_lead(&record, "destroy", Action::Destroy)?;
         if !force {
-            self.must_be_fetched(&id)?;
+            self.must_be_fetched(&record.proposal.cell_id)?;
         }
-        let detail = format!("state {}", record.state.name());
-        let ended_before = match self.note_intent(Action::Destroy, &id, &detail) {
-            // An agent may have filled the disk; this is how it is emptied again.
-            Err(error) if error.is_full_disk() => self.note_on_full_disk(&record, &detail)?,
-            noted => noted.map(|()| 0)?,
-        };
+        // Before the intent: whoever waits here for another teardown of the cell has nothing left to intend.
+        let claim = self.claim(&record)?;
+        let record = self.swept_cell(cell)?;
+        if let State::Destroyed { by, receipt } = &record.state {
+            return self.destroyed(&record, by, receipt.clone());
+        }
+        let work = self.begin(&record, claim)?;
         failpoint::hit(Point::DestroyIntent);
-        let by = self.actor.clone();
-        let destroyed = self.tear_down_rest(&record, &by, ended_before);
-        if destroyed.is_ok() {
+        let destroyed = self.carry_out(&record, work);
+        match &destroyed {
             // There is room again, or there was; where there still is none, the next command tries.
-            let _ = self.root.keep_reserve();
+            Ok(_) => drop(self.root.keep_reserve()),
+            // The outcome of this very intent. Where it cannot be written, the next attempt finds this one open.
+            Err(error) => drop(self.note_failed(Action::Destroy, &record.proposal.cell_id, &whole(error))),
         }
         destroyed
     }
 
-    /// Where there is no room for the intent: ends the cell's processes first, which would take any room that is made, then spends
-    /// the reserve on it. Returns how many processes that took.
-    fn note_on_full_disk(&mut self, record: &Record, detail: &str) -> Result<u32, Error> {
+    /// Writes down what is about to be done. Where there is no room for that, ends the cell's processes first, which would take any room that is made,
+    /// then spends the reserve on it.
+    fn begin(&mut self, record: &Record, claim: Option<crate::home::Claim>) -> Result<Undertaking, Error> {
         let id = &record.proposal.cell_id;
-        let runs = self.registry.runs(id)?;
-        let ended = teardown::end_everything(&self.root, record, &runs, &self.actor)?;
-        self.root.spend_reserve();
-        self.note_intent(Action::Destroy, id, &format!("{detail}; the disk is full, so its {ended} processes were ended first"))?;
-        Ok(ended)
-    }
-
-    /// Tears a cell down, whatever state it is in, on behalf of `by`.
-    pub(super) fn tear_down(&mut self, record: &Record, by: &Identity) -> Result<Destroyed, Error> {
-        self.tear_down_rest(record, by, 0)
-    }
-
-    /// Tears a cell down of which so many processes were ended before.
-    fn tear_down_rest(&mut self, record: &Record, by: &Identity, ended_before: u32) -> Result<Destroyed, Error> {
-        let id = record.proposal.cell_id.clone();
-        let record = self.past_proposed(record)?;
-        let runs = self.registry.runs(&id)?;
-        let processes_ended = teardown::end_everything(&self.root, &record, &runs, by)?;
-        failpoint::hit(Point::DestroyEnded);
-        self.settle(&id, by)?;
-        self.remove_and_bury(&record, by, ended_before + processes_ended)
-    }
-
-    /// Removes everything of a cell in which nothing lives, verifies it, and writes the tombstone with the receipt.
-    pub(super) fn remove_and_bury(&mut self, record: &Record, by: &Identity, processes_ended: u32) -> Result<Destroyed, Error> {
-        let id = record.proposal.cell_id.clone();
-        let (digest, removed) = match self.remove_leased(record)? {
-            Removal::Done(digest, removed) => (digest, removed),
-            Removal::ByAnother(destroyed) => return Ok(destroyed),
-            Removal::LivesAgain => return self.tear_down_rest(record, by, processes_ended),
-        };
-        failpoint::hit(Point::DestroyRemoved);
-        let runs = self.registry.runs(&id)?;
-        let mut receipt = seal::receipt_of(digest, removed);
-        receipt.processes_ended = processes_ended;
-        receipt.processes_verified = liveness::gone(runs.iter().map(|run| &run.process).chain(record.warden.as_ref()));
-        if let Some(first) = receipt.remained.first() {
-            let what = format!("{} of its files remain, the first is {first}", receipt.remained.len());
-            return Err(Error::NotDestroyed { cell: id, what });
-        }
-        let buried = seal::bury(&self.root, &mut self.registry, &id, by, &by.to_string(), receipt)?;
-        failpoint::hit(Point::DestroyDone);
-        match buried.record.state {
-            // What is kept: somebody else's, where they were faster.
-            State::Destroyed { by, receipt } => self.destroyed(id, &by, receipt),
-            State::Proposed | State::Active | State::Idle | State::Closing { .. } | State::Closed { .. } | State::Failed { .. } => {
-                Err(Error::NotDestroyed { cell: id, what: "its tombstone was not written".into() })
+        let by = self.actor.clone();
+        let detail = format!("state {}", record.state.name());
+        let inherited = self.inherits_intent(record)?;
+        let intent = |detail: &str| (!inherited).then(|| Draft::new(&by.to_string(), Action::Destroy, Phase::Intent, Some(id), detail));
+        let mut toll = Toll::default();
+        let teardown = match self.registry.begin_teardown(record, &by.to_string(), intent(&detail)).map_err(Error::from) {
+            // An agent may have filled the disk; this is how it is emptied again.
+            Err(error) if error.is_full_disk() => {
+                let runs = self.registry.runs(id)?;
+                super::teardown::end_everything(&self.root, record, &runs, &by, &mut toll)?;
+                self.root.spend_reserve();
+                let detail = format!("{detail}; the disk is full, so its {} processes were ended first", toll.total());
+                self.registry.begin_teardown(record, &by.to_string(), intent(&detail))?
             }
-        }
+            begun => begun?,
+        };
+        Ok(Undertaking { by, teardown, toll, razing: false, _claim: claim })
     }
 
     /// What is said of a cell that is destroyed.
-    fn destroyed(&mut self, cell_id: CellId, by: &Identity, receipt: Receipt) -> Result<Destroyed, Error> {
+    pub(super) fn destroyed(&mut self, record: &Record, by: &Identity, receipt: Receipt) -> Result<Destroyed, Error> {
+        let cell_id = record.proposal.cell_id.clone();
         let document = self.registry.receipt(&cell_id)?;
         let mut message = format!("Destroyed {cell_id} by {by}");
-        let signed = match document.map(|document| SignedReceipt::parse(document.as_bytes())) {
+        let signed = match document.map(|document| self.kept_receipt(record, &document)) {
             Some(Ok(SignedReceipt { signature: Signature::By { .. }, .. })) => true,
             Some(Ok(SignedReceipt { signature: Signature::Missing { unsigned_because }, .. })) => {
                 message.push_str(&format!("; its receipt is unsigned: {}", crate::cell::text::one_line(&unsigned_because, 300)));
                 false
             }
+            // The cell is gone all the same: that is what was asked for.
             Some(Err(error)) => {
-                message.push_str(&format!("; its receipt cannot be read: {error}"));
+                message.push_str(&format!("; {}", crate::cell::text::one_line(&whole(&error), 300)));
                 false
             }
             // Of a time before receipts were kept.
@@ -146,117 +107,4 @@ impl Operator {
         };
         Ok(Destroyed { cell_id, message, receipt, signed })
     }
-
-    /// Waits for a cell that is just being made: its summoner and its warden decide what becomes of it.
-    fn past_proposed(&mut self, record: &Record) -> Result<Record, Error> {
-        let id = &record.proposal.cell_id;
-        let deadline = Instant::now() + LEASE_PATIENCE;
-        loop {
-            let record = self.swept_cell(id.as_str())?;
-            if !matches!(record.state, State::Proposed) {
-                return Ok(record);
-            }
-            if Instant::now() >= deadline {
-                let what = "it is still being summoned; try again when that command has ended".to_owned();
-                return Err(Error::NotDestroyed { cell: id.clone(), what });
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Brings a cell in which nothing lives to `closed` or `failed`, if its warden has not done so.
-    fn settle(&mut self, id: &CellId, by: &Identity) -> Result<(), Error> {
-        let actor = by.to_string();
-        let reason = CloseReason::Asked { by: by.clone() };
-        // Somebody else may settle it at the same time: then there is less to do here.
-        for _ in 0..8 {
-            let record = self.swept_cell(id.as_str())?;
-            let event = match record.state {
-                State::Proposed => Event::Fail(FailReason::SummonerDied),
-                State::Active | State::Idle => Event::Close(reason.clone()),
-                State::Closing { .. } => Event::Ended,
-                State::Closed { .. } | State::Failed { .. } | State::Destroyed { .. } => return Ok(()),
-            };
-            match self.registry.transition(id, event, &actor, Default::default()) {
-                Ok(_) => {}
-                Err(error) if error.is_overtaken() => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Err(Error::NotDestroyed { cell: id.clone(), what: "others keep changing it; try again".into() })
-    }
-
-    fn remove_leased(&mut self, record: &Record) -> Result<Removal, Error> {
-        let id = &record.proposal.cell_id;
-        let lease = match self.root.cell(id)? {
-            None => None,
-            Some(dir) => match self.lease(record, &dir)? {
-                Leasing::LivesAgain => return Ok(Removal::LivesAgain),
-                Leasing::Over(Ok(lease)) => Some(lease),
-                // Its directory was removed while this waited, or has lost its parts to a teardown that was cut short.
-                Leasing::Over(Err(LeaseError::Gone)) => None,
-                Leasing::Over(Err(LeaseError::Io(error))) if error.kind() == std::io::ErrorKind::NotFound => None,
-                Leasing::Over(Err(error)) => return Err(error.into()),
-            },
-        };
-        if lease.is_none()
-            && let Some(done) = self.destroyed_by_another(id)?
-        {
-            return Ok(Removal::ByAnother(done));
-        }
-        let digest = self.root.digest_cell(id);
-        let removed = self.root.remove_cell(id);
-        drop(lease);
-        Ok(Removal::Done(digest, removed))
-    }
-
-    /// Takes the lease of a cell in which nothing lives. Whoever holds it may be bringing the cell back.
-    fn lease(&mut self, record: &Record, dir: &CellDir) -> Result<Leasing, Error> {
-        let deadline = Instant::now() + LEASE_PATIENCE;
-        loop {
-            let taken = Lease::take_within(dir, record.generation, LOOK_EVERY);
-            if !matches!(taken, Err(LeaseError::Held(_))) || Instant::now() >= deadline {
-                return Ok(Leasing::Over(taken));
-            }
-            let now = self.registry.cell_alone(&record.proposal.cell_id)?;
-            if now.is_some_and(|now| now.generation > record.generation) {
-                return Ok(Leasing::LivesAgain);
-            }
-        }
-    }
-
-    /// Where the directory is gone: gives another teardown the time to write its tombstone, so that its receipt stands.
-    fn destroyed_by_another(&mut self, id: &CellId) -> Result<Option<Destroyed>, Error> {
-        let deadline = Instant::now() + Duration::from_secs(2);
-        while Instant::now() < deadline {
-            let record = self.registry.cell(id)?.ok_or_else(|| Error::CellNotFound(id.to_string()))?;
-            if let State::Destroyed { by, receipt } = record.state {
-                return self.destroyed(id.clone(), &by, receipt).map(Some);
-            }
-            // Without a directory from the start there is nobody to wait for.
-            if matches!(record.state, State::Failed { .. }) {
-                return Ok(None);
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        Ok(None)
-    }
-}
-
-/// How the wait for a lease ended.
-enum Leasing {
-    /// Somebody resurrected the cell meanwhile.
-    LivesAgain,
-    /// It was given or refused.
-    Over(Result<Lease, LeaseError>),
-}
-
-/// What became of a cell's directory.
-enum Removal {
-    /// It was removed here; what it held before, where it was there.
-    Done(Option<TreeDigest>, Removed),
-    /// Another teardown was faster.
-    ByAnother(Destroyed),
-    /// It is there: somebody resurrected the cell meanwhile.
-    LivesAgain,
 }

@@ -2,7 +2,6 @@
 
 use std::{io, path::PathBuf};
 
-use super::Kind;
 use crate::{
     agent::{AgentError, ResolveError},
     backend::wasm::{CacheError, CompileError},
@@ -256,6 +255,14 @@ pub enum Error {
         /// What is left.
         what: String,
     },
+    /// After a teardown files are left.
+    #[error("Cell {cell} is not destroyed: {} of its files remain, the first is {}", .remained.len(), .remained.first().map_or("", |first| first))]
+    Remains {
+        /// The cell.
+        cell: CellId,
+        /// They, bounded; never empty.
+        remained: Vec<String>,
+    },
     /// Options that exclude each other.
     #[error("{0}")]
     Contradiction(&'static str),
@@ -418,84 +425,5 @@ impl Error {
     /// Whether the registry could not be written for want of room on its disk.
     pub const fn is_full_disk(&self) -> bool {
         matches!(self, Self::Registry(RegistryError::Full { .. }))
-    }
-
-    /// What kind of failure it is. Total: each error is named, so that a new one must be thought about.
-    pub fn kind(&self) -> Kind {
-        match self {
-            Self::Audit(error) => error.kind(),
-            Self::CellNotFound(_) | Self::AgentNotFound(_) | Self::NoSuchAgent { .. }
-            | Self::NoSuchMember { .. }
-            | Self::NobodyElse(_)
-            | Self::NoMessageForYou { .. }
-            | Self::NoSuchArtifact { .. }
-            | Self::Mail(
-                RegistryError::NoReceiver { .. }
-                | RegistryError::NoMessage { .. }
-                | RegistryError::NotParked { .. }
-                | RegistryError::NotMember { .. }
-                | RegistryError::NoArtifact { .. },
-            ) => Kind::NotFound,
-            Self::NotApproved { .. }
-            | Self::NoAnswer(_)
-            | Self::NotAcceptingInvites { .. }
-            | Self::AlreadyMember { .. }
-            | Self::NotAllowed { .. }
-            | Self::NotMember { .. }
-            | Self::MailRefused { .. }
-            | Self::StillRuns { .. }
-            | Self::LivesByEvents
-            | Self::Unfetched { .. }
-            | Self::DestinationExists(_)
-            | Self::Destination { .. }
-            | Self::Check { .. }
-            | Self::Mail(_)
-            | Self::State { .. }
-            | Self::NotReady { .. }
-            | Self::NotResurrected { internal: false, .. }
-            | Self::NotRun { .. }
-            | Self::WardenRefused { .. }
-            | Self::WardenSilent { .. }
-            | Self::NotDestroyed { .. }
-            | Self::WrongBackend { .. }
-            | Self::MixedTeam { .. }
-            | Self::OtherBackend { .. }
-            | Self::AgentRemains { .. }
-            | Self::NothingToRead(_)
-            | Self::NothingOfThese(..)
-            | Self::Component { .. }
-            | Self::Compile { .. }
-            | Self::Source(_)
-            | Self::Agent(_)
-            | Self::Resolve(ResolveError::EnvironmentTooLarge | ResolveError::OwnPlace(_) | ResolveError::Overlap(_) | ResolveError::Mounts(_))
-            | Self::Root(_) => Kind::Refused,
-            Self::Contradiction(_)
-            | Self::SeveralMembers { .. }
-            | Self::SeveralArtifacts { .. }
-            | Self::Text(_)
-            | Self::Name(_)
-            // A definition's own were looked at when it was read: what is refused here was typed.
-            | Self::Resolve(
-                ResolveError::Env(_)
-                | ResolveError::Limit(_)
-                | ResolveError::Limits(_)
-                | ResolveError::Read(_)
-                | ResolveError::Unfit { .. }
-                | ResolveError::BareDefinition(_),
-            ) => Kind::Usage,
-            Self::Broken { .. }
-            | Self::NotResurrected { internal: true, .. }
-            | Self::ArtifactBroken { .. }
-            | Self::Randomness(_)
-            | Self::Logs { .. }
-            | Self::OwnIdentity(_)
-            | Self::Cache(_)
-            | Self::Layout(_)
-            | Self::Lease(_)
-            | Self::Registry(_)
-            | Self::Streams(_)
-            | Self::Warden(_) => Kind::Internal,
-            Self::Drill(error) => super::drill::kind(error),
-        }
     }
 }

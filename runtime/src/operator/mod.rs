@@ -37,6 +37,7 @@ mod status;
 mod summon;
 mod sweep;
 mod teardown;
+mod undertake;
 mod why;
 
 use std::path::Path;

@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use super::{AuditError, Error, Operator, audit_key::export};
 use crate::{
-    cell::{CellId, State},
+    audit::{Action, DETAIL_MOST_BYTES, Entry, Phase, one_line},
+    cell::{CellId, Record, State},
     home::Root,
     mail::may_read_all,
-    seal::{self, DocumentError, PublicKey, SignedReceipt},
+    seal::{self, DocumentError, PublicKey, Signature, SignedReceipt},
 };
 
 /// A receipt that is kept.
@@ -44,7 +45,7 @@ impl Operator {
     /// The receipt of a destroyed cell; with `to`, also written there, where nothing is replaced.
     ///
     /// # Errors
-    /// No such cell, no right to (audited), none is kept, or the file cannot be written.
+    /// No such cell, no right to (audited), none is kept, it was changed since, or the file cannot be written.
     pub fn receipt(&mut self, cell: &str, to: Option<&Path>) -> Result<ReceiptShown, Error> {
         let record = self.swept_cell(cell)?;
         let cell_id = record.proposal.cell_id.clone();
@@ -62,13 +63,56 @@ impl Operator {
             };
             AuditError::NoReceipt { cell: cell_id.clone(), why }
         })?;
-        let receipt = SignedReceipt::parse(document.as_bytes()).map_err(unbelieved)?;
+        let receipt = self.kept_receipt(&record, &document)?;
         if let Some(path) = to {
             export(path, &document)?;
         }
         let message = format!("Receipt of {cell_id}, destroyed by {}", receipt.actor);
         Ok(ReceiptShown { cell_id, receipt, file: to.map(|path| path.to_string_lossy().into_owned()), message })
     }
+
+    /// A receipt as the registry keeps it, believed: signed with a key of this root, where it is signed at all, and saying what the tombstone
+    /// and the audit row of the teardown say.
+    ///
+    /// # Errors
+    /// It was changed; or the registry or the keys cannot be read.
+    pub(super) fn kept_receipt(&self, record: &Record, document: &str) -> Result<SignedReceipt, Error> {
+        let receipt = SignedReceipt::parse(document.as_bytes()).map_err(unbelieved)?;
+        match &receipt.signature {
+            Signature::By { .. } => {
+                let (_, key) = SignedReceipt::read(document.as_bytes()).map_err(unbelieved)?;
+                if !seal::known_keys(&self.root)?.contains(&key) {
+                    return Err(unbelieved(DocumentError::UnknownKey(key)));
+                }
+            }
+            // Then the audit alone vouches for it.
+            Signature::Missing { .. } => {}
+        }
+        let row = self.registry.audit_row(receipt.audit_seq)?;
+        match disagreement(&receipt, record, &self.registry.root_id()?, row.as_ref()) {
+            None => Ok(receipt),
+            Some(what) => Err(unbelieved(DocumentError::Disagrees(what))),
+        }
+    }
+}
+
+/// Where a receipt says something else than what the same commit wrote beside it.
+fn disagreement(receipt: &SignedReceipt, record: &Record, root_id: &str, row: Option<&Entry>) -> Option<String> {
+    let proposal = &record.proposal;
+    if receipt.cell_id != proposal.cell_id || receipt.root_id != root_id {
+        return Some(format!("it is of cell {} of root {}", receipt.cell_id, one_line(&receipt.root_id, 40)));
+    }
+    let buried = matches!(&record.state, State::Destroyed { by, receipt: kept } if *by == receipt.actor && *kept == receipt.receipt);
+    if !buried || receipt.generation != record.generation || receipt.project != proposal.project {
+        return Some("the cell's tombstone does not say the same".to_owned());
+    }
+    let seq = receipt.audit_seq;
+    let Some(row) = row else { return Some(format!("the audit has no row {seq}, which it names")) };
+    let is_of_it = row.is_whole()
+        && (row.action, row.phase, row.cell.as_ref()) == (Action::Destroy, Phase::Done, Some(&receipt.cell_id))
+        && row.at == receipt.at
+        && row.detail.ends_with(&one_line(&receipt.receipt.in_the_audit(), DETAIL_MOST_BYTES));
+    (!is_of_it).then(|| format!("row {seq} of the audit, which it names, does not say the same"))
 }
 
 fn unbelieved(source: DocumentError) -> Error {

@@ -21,10 +21,7 @@ impl Operator {
         if self.registry.objections(action) != before {
             return done;
         }
-        let phase = match error.kind() {
-            Kind::Refused | Kind::Usage | Kind::NotFound => Phase::Refused,
-            Kind::Internal => Phase::Failed,
-        };
+        let phase = phase_of(error);
         let id = cell.and_then(|given| given.parse::<CellId>().ok());
         // Where the registry cannot be written to, that is what went wrong already, or the next command meets it: the first reason stands.
         let _ = self.note(action, phase, id.as_ref(), &whole(error));
@@ -82,6 +79,27 @@ impl Operator {
         let cell = proposal.cell_id.clone();
         self.note_refused(action, &cell, "no right to")?;
         Err(Error::NotAllowed { who: self.actor.clone(), what, cell })
+    }
+}
+
+/// How an error stands in the audit: `refused` says that nothing changed, and so is never said of what had begun. The exit code is another
+/// question, which [`Error::kind`] answers.
+fn phase_of(error: &Error) -> Phase {
+    let had_begun = matches!(
+        error,
+        Error::NotDestroyed { .. }
+            | Error::Remains { .. }
+            | Error::AgentRemains { .. }
+            | Error::NotReady { .. }
+            | Error::NotResurrected { .. }
+            | Error::NotRun { .. }
+            | Error::WardenSilent { .. }
+            | Error::Destination { .. }
+    );
+    match error.kind() {
+        Kind::Refused if had_begun => Phase::Failed,
+        Kind::Refused | Kind::Usage | Kind::NotFound => Phase::Refused,
+        Kind::Internal => Phase::Failed,
     }
 }
 

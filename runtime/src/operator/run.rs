@@ -2,7 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Error, Operator, Wish, approval::Purpose, foreground::lend_streams, teardown};
+use super::{
+    Error, Operator, Wish,
+    approval::Purpose,
+    foreground::lend_streams,
+    teardown::{self, Toll},
+    undertake::Undertaking,
+};
 use crate::{
     audit::Action,
     backend::protocol::End,
@@ -56,24 +62,36 @@ impl Operator {
             .ok_or(Error::Broken { cell: id, message: "its program left no word of its end".into() })
     }
 
-    /// Removes what a run had. Nothing lives any more; its own process was the warden.
+    /// Removes what a run had. Nothing lives any more; its own process was the warden. That it will be removed stands in the audit since it ended:
+    /// what came of it follows here.
     fn finish(&mut self, id: &CellId) -> Result<(), Error> {
+        let finished = self.finish_audited(id);
+        if let Err(error) = &finished {
+            self.note_failed(Action::Destroy, id, &error.to_string())?;
+        }
+        finished
+    }
+
+    fn finish_audited(&mut self, id: &CellId) -> Result<(), Error> {
         let record = self.registry.cell(id)?.ok_or_else(|| Error::CellNotFound(id.to_string()))?;
-        match record.state {
+        // Whoever has it may wait for the end of this very process: that is not waited for.
+        let Some(claim) = self.claim_within(&record, Duration::ZERO)? else {
+            return self.note_refused(Action::Destroy, id, "another command is tearing it down");
+        };
+        let record = self.registry.cell(id)?.ok_or_else(|| Error::CellNotFound(id.to_string()))?;
+        match &record.state {
             State::Closed { .. } | State::Failed { .. } => {}
             // Somebody destroyed it meanwhile.
-            State::Destroyed { .. } => return Ok(()),
+            State::Destroyed { by, .. } => return self.note_done_by_another(id, by),
             State::Proposed | State::Active | State::Idle | State::Closing { .. } => {
                 let what = format!("it is {} after its end", record.state.name());
                 return Err(Error::NotDestroyed { cell: id.clone(), what });
             }
         }
-        teardown::no_stragglers(id)?;
+        let mut toll = Toll::default();
+        teardown::no_stragglers(id, &mut toll)?;
         let by = self.actor.clone();
-        let removed = self.remove_and_bury(&record, &by, 0);
-        if let Err(error) = &removed {
-            self.note_failed(Action::Destroy, id, &error.to_string())?;
-        }
-        removed.map(drop)
+        let teardown = self.registry.begin_teardown(&record, &by.to_string(), None)?;
+        self.put_away(&record, Undertaking { by, teardown, toll, razing: false, _claim: claim }).map(drop)
     }
 }

@@ -2,9 +2,15 @@
 //!
 //! Every command does this first: two indexed queries, and a look at one process for each living cell.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
-use super::{Destroyed, Error, Operator, teardown};
+use super::{
+    Error, Operator,
+    teardown::{self, Toll},
+    undertake::Undertaking,
+};
 use crate::{
     audit::{Action, Draft, Phase},
     cell::{CellId, Event, FailReason, Identity, Record, State},
@@ -36,8 +42,10 @@ impl Operator {
         for record in self.registry.leftovers(chrono::Utc::now())? {
             let id = record.proposal.cell_id.clone();
             let by = record.proposal.owner.clone();
-            match self.tear_down_unasked(&record, &by) {
-                Ok(_) => swept.destroyed.push(id),
+            match self.tear_down_unasked(&record, &by, false) {
+                Ok(true) => swept.destroyed.push(id),
+                // Another command tears it down.
+                Ok(false) => {}
                 Err(error) => swept.failed.push((id, error.to_string())),
             }
         }
@@ -64,23 +72,44 @@ impl Operator {
         })
     }
 
-    /// Tears down what nobody asked to be torn down now: the intent, the teardown, and, where it fails, the outcome. Nothing lives in it.
-    fn tear_down_unasked(&mut self, record: &Record, by: &Identity) -> Result<Destroyed, Error> {
+    /// Tears down what nobody asked to be torn down now: the intent, unless it is written already, the teardown, and the outcome. Nothing lives in it.
+    /// False where another teardown is at it: that is not waited for.
+    fn tear_down_unasked(&mut self, record: &Record, by: &Identity, mut is_intended: bool) -> Result<bool, Error> {
+        let done = self.tear_down_claimed(record, by, &mut is_intended);
+        let outcome = match &done {
+            Err(error) if is_intended => Some((Phase::Failed, error.to_string())),
+            Ok(false) if is_intended => Some((Phase::Refused, "another command is tearing it down".to_owned())),
+            Ok(_) | Err(_) => None,
+        };
+        if let Some((phase, detail)) = outcome {
+            self.registry.audit(Draft::new(ACTOR, Action::Destroy, phase, Some(&record.proposal.cell_id), &detail))?;
+        }
+        done
+    }
+
+    fn tear_down_claimed(&mut self, record: &Record, by: &Identity, is_intended: &mut bool) -> Result<bool, Error> {
         let id = &record.proposal.cell_id;
-        let why = if record.proposal.throwaway { "its run is over" } else { "its time to live is over" };
-        let draft = |phase, detail: &str| Draft::new(ACTOR, Action::Destroy, phase, Some(id), detail);
-        if let Err(error) = self.registry.audit(draft(Phase::Intent, why)).map_err(Error::from) {
-            // What is to be removed may be what fills the disk.
-            if !error.is_full_disk() || !self.root.spend_reserve() {
-                return Err(error);
+        let Some(claim) = self.claim_within(record, Duration::ZERO)? else { return Ok(false) };
+        let now = self.cell(id.as_str())?;
+        if let State::Destroyed { by, .. } = &now.state {
+            if *is_intended {
+                self.note_done_by_another(id, by)?;
             }
-            self.registry.audit(draft(Phase::Intent, why))?;
+            return Ok(true);
         }
-        let destroyed = self.tear_down(record, by);
-        if let Err(error) = &destroyed {
-            self.registry.audit(draft(Phase::Failed, &error.to_string()))?;
-        }
-        destroyed
+        *is_intended |= self.inherits_intent(&now)?;
+        let why = if record.proposal.throwaway { "its run is over" } else { "its time to live is over" };
+        let intent = |intended: bool| (!intended).then(|| Draft::new(ACTOR, Action::Destroy, Phase::Intent, Some(id), why));
+        let teardown = match self.registry.begin_teardown(&now, ACTOR, intent(*is_intended)).map_err(Error::from) {
+            // What is to be removed may be what fills the disk.
+            Err(error) if error.is_full_disk() && self.root.spend_reserve() => {
+                self.registry.begin_teardown(&now, ACTOR, intent(*is_intended))?
+            }
+            begun => begun?,
+        };
+        *is_intended = true;
+        let work = Undertaking { by: by.clone(), teardown, toll: Toll::default(), razing: false, _claim: claim };
+        self.carry_out(&now, work).map(|_| true)
     }
 
     /// Settles the cells whose warden or summoner is gone. Cheap when there are none.
@@ -113,7 +142,8 @@ impl Operator {
             if record.warden.is_some() {
                 // The kernel ends a dead warden's agents; what it could not reach is ended here, before the registry says so.
                 let runs = self.registry.runs(&id)?;
-                if teardown::end_everything(&self.root, &record, &runs, &record.proposal.owner).is_err() {
+                let by = &record.proposal.owner;
+                if teardown::end_everything(&self.root, &record, &runs, by, &mut Toll::default()).is_err() {
                     return Ok((record, false));
                 }
             }
@@ -141,8 +171,8 @@ impl Operator {
             return Ok(record);
         }
         let by: Identity = record.proposal.owner.clone();
-        // It stays `failed`, and seen, where it cannot be removed.
-        let _ = self.tear_down_unasked(&record, &by);
+        // It stays `failed`, and seen, where it cannot be removed. That it will be was written down when it ended.
+        let _ = self.tear_down_unasked(&record, &by, true);
         self.cell(record.proposal.cell_id.as_str())
     }
 }

@@ -68,8 +68,11 @@ impl Registry {
             if replaced.is_none() && count(write, cell, agent)? >= ARTIFACTS_MOST {
                 return refuse(RegistryError::ArtifactsFull { cell: cell.clone(), agent: agent.clone(), most: ARTIFACTS_MOST });
             }
-            store(write, cell, agent, artifact)?;
             let Artifact { name, sha256, bytes } = artifact;
+            // Both in this commit: until it, the copy has no name that anybody finds it by. An intent before it would have an outcome only where
+            // the file could be copied, and one for each call that an agent makes in vain.
+            write.audit(Action::Artifact, Phase::Intent, cell, &format!("{agent} declares {name}"))?;
+            store(write, cell, agent, artifact)?;
             write.audit(Action::Artifact, Phase::Done, cell, &format!("{agent} declares {name}, {bytes} bytes, sha256 {sha256}"))?;
             match replaced.filter(|replaced| replaced != sha256) {
                 Some(replaced) if !is_used(write, cell, &replaced)? => Ok(Verdict::Granted(Some(replaced))),

@@ -147,6 +147,21 @@ impl ReadRegistry {
         Ok(entries)
     }
 
+    /// Returns one row; `None` where there is none of that place. It is not verified.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn audit_row(&self, seq: u64) -> Result<Option<Entry>, RegistryError> {
+        let cannot = RegistryError::while_doing("read an audit row");
+        let place = columns::number("an audit row's place", seq)?;
+        let sql = format!("SELECT {COLUMNS} FROM audit WHERE seq = ?1");
+        let row = self.snapshot(|snapshot| {
+            let mut select = snapshot.prepare_cached(&sql).map_err(cannot)?;
+            select.query_row([place], |row| Ok(entry(row))).optional().map_err(cannot)
+        })?;
+        row.transpose().map_err(|what| Broken { seq, what: Fault::Unreadable(what) }.into())
+    }
+
     /// Returns the newest row's place and hash, unverified: what [`Self::audit_verify`] can be given later.
     ///
     /// # Errors

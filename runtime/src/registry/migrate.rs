@@ -9,7 +9,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior};
 use super::{RegistryError, patience::patiently};
 
 /// The migrations, in order. The first leads to version 1.
-const MIGRATIONS: [&str; 11] = [
+const MIGRATIONS: [&str; 12] = [
     include_str!("migrations/0001_cells.sql"),
     include_str!("migrations/0002_members.sql"),
     include_str!("migrations/0003_runs.sql"),
@@ -21,6 +21,7 @@ const MIGRATIONS: [&str; 11] = [
     include_str!("migrations/0009_more_audit_actions.sql"),
     include_str!("migrations/0010_receipts.sql"),
     include_str!("migrations/0011_approvals.sql"),
+    include_str!("migrations/0012_teardowns.sql"),
 ];
 
 /// The newest version of the schema that this Lazarus knows.

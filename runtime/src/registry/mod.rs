@@ -30,6 +30,7 @@ mod read;
 mod receipts;
 mod row;
 mod runs;
+mod teardowns;
 mod tokens;
 mod transition;
 mod write;
@@ -44,6 +45,7 @@ pub use open::{FILE_NAME, Registry};
 pub use patience::PATIENCE;
 pub use read::{CellFilter, ReadRegistry};
 pub use receipts::{Burial, Buried};
+pub use teardowns::{Progress, Teardown};
 pub use tokens::{BEFORE_JOINING, TokenFault};
 pub use transition::{Outcome, TransitionExtras};
 

@@ -3,10 +3,13 @@
 use chrono::{DateTime, Utc};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{ReadRegistry, Registry, RegistryError, TransitionExtras, audit_log, columns, transition, write::Verdict, write::Write};
+use super::{
+    ReadRegistry, Registry, RegistryError, Teardown, TransitionExtras, audit_log, columns, teardowns, transition, write::Verdict,
+    write::Write,
+};
 use crate::{
     audit::Action,
-    cell::{CellId, Event, Identity, Receipt, Record},
+    cell::{CellId, Event, Identity, Receipt, Record, State},
 };
 
 /// What is known of a teardown at the moment at which its tombstone is written.
@@ -36,20 +39,27 @@ pub struct Buried {
 }
 
 impl Registry {
-    /// Writes the tombstone of a cell and the document that `seal` makes of it, in one commit with the audit row. Of a cell that is destroyed
-    /// already, returns what is kept.
+    /// Writes the tombstone of a cell and the document that `seal` makes of it, in one commit with the audit row. The receipt is of the attempt
+    /// that ends here; what earlier ones did is added. Of a cell that is destroyed already, returns what is kept.
     ///
     /// # Errors
     /// As [`Registry::transition`], and what `seal` fails with.
     pub fn bury(
         &mut self,
         cell: &CellId,
+        teardown: Option<&Teardown>,
         by: &Identity,
-        receipt: Receipt,
+        mut receipt: Receipt,
         actor: &str,
         seal: impl FnOnce(&Burial<'_>) -> Result<String, RegistryError>,
     ) -> Result<Buried, RegistryError> {
         self.write_cell(cell, Action::Destroy, actor, |write, record| {
+            match record.state {
+                State::Closed { .. } | State::Failed { .. } => teardowns::sum_up(write, &record, teardown, &mut receipt)?,
+                State::Destroyed { .. } => teardowns::forget(write, cell)?,
+                // Refused, below: nothing may be written before.
+                State::Proposed | State::Active | State::Idle | State::Closing { .. } => {}
+            }
             let event = Event::Destroy { by: by.clone(), receipt: receipt.clone() };
             let from_version = record.version;
             let record = match transition::happen(write, record, vec![event], TransitionExtras::default())? {

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{Registry, RegistryError, artifacts, columns, mailbox, propose, row, runs, tokens, write::Verdict, write::Write};
 use crate::{
     audit::{Action, Phase},
-    cell::{AgentName, CellId, CloseReason, Decision, Event, ProcessRef, Receipt, Record, Refusal, Run, RunEnd, State, decide},
+    cell::{AgentName, CellId, CloseReason, Decision, Event, ProcessRef, Record, Refusal, Run, RunEnd, State, decide},
 };
 
 /// What changes together with a state. The default is nothing.
@@ -211,25 +211,7 @@ fn describe(from: &State, to: &State) -> String {
         line = format!("{line}: {reason}");
     }
     if let State::Destroyed { receipt, .. } = to {
-        let Receipt {
-            processes_ended,
-            processes_alive,
-            files_removed,
-            directories_removed,
-            bytes_removed,
-            remained,
-            processes_verified: _,
-            home_sha256,
-            home_digest_covers,
-        } = receipt;
-        line = format!(
-            "{line}; {processes_ended} processes ended, {processes_alive} alive, {files_removed} files, {directories_removed} directories \
-             and {bytes_removed} bytes removed, {} remained",
-            remained.len()
-        );
-        if let Some(sha256) = home_sha256 {
-            line = format!("{line}; home sha256 {sha256} covers {home_digest_covers}");
-        }
+        line = format!("{line}; {}", receipt.in_the_audit());
     }
     line
 }

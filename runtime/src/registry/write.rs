@@ -50,6 +50,11 @@ impl Write<'_, '_> {
         Ok(entry)
     }
 
+    /// Adds an audit row about what somebody else did: it is no objection to what is done here.
+    pub(super) fn append_of_another(&self, draft: Draft) -> Result<(), RegistryError> {
+        audit_log::append(&self.tx, draft, self.at).map(drop)
+    }
+
     /// Audits a refusal. Nothing may have been written before.
     pub(super) fn refuse<T>(&self, action: Action, cell: &CellId, error: RegistryError) -> Result<Verdict<T>, RegistryError> {
         self.audit(action, Phase::Refused, cell, &error.to_string())?;

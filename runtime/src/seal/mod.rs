@@ -13,12 +13,14 @@
 mod canonical;
 mod head;
 mod key;
+mod raze;
 mod receipt;
 mod signer;
 
 pub use head::SignedHead;
 pub use key::{KeyParseError, PublicKey};
-pub use receipt::{Signature, SignedReceipt, bury, receipt_of};
+pub use raze::{Razed, note, raze};
+pub use receipt::{Signature, SignedReceipt, bury};
 pub use signer::{KeyMade, Signer, SignerError, known_keys, make_key};
 
 /// Why a document is not believed.
@@ -46,6 +48,9 @@ pub enum DocumentError {
     /// It was signed by a key that nobody vouches for.
     #[error("it is signed with key {0}, which is none of those that are believed here")]
     UnknownKey(PublicKey),
+    /// It says something else than the registry that keeps it.
+    #[error("it was changed: {0}")]
+    Disagrees(String),
     /// It was not signed.
     #[error("it is not signed: {0}")]
     Unsigned(String),

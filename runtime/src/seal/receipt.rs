@@ -5,15 +5,19 @@ use serde::{Deserialize, Serialize};
 
 use super::{DocumentError, canonical::Canonical, key::PublicKey, signer::Signer};
 use crate::{
-    cell::{CellId, Identity, ProjectName, Receipt, text::one_line},
-    home::{Removed, Root, TreeDigest},
-    registry::{Burial, Buried, Registry, RegistryError},
+    cell::{Attempt, CellId, Identity, ProjectName, Receipt, text::one_line},
+    home::Root,
+    registry::{Burial, Buried, Registry, RegistryError, Teardown},
 };
 
-/// The form that this Lazarus writes and reads.
-const VERSION: u32 = 1;
+/// The form that this Lazarus writes. It reads the first as well, which knows nothing of attempts.
+const VERSION: u32 = 2;
+const FIRST_VERSION: u32 = 1;
 const KIND: &str = "lazarus-receipt";
-const DOMAIN: &str = "lazarus receipt, form 1";
+const DOMAIN: &str = "lazarus receipt, form 2";
+const FIRST_DOMAIN: &str = "lazarus receipt, form 1";
+/// What the first form has not.
+const SINCE_THE_SECOND: [&str; 3] = ["at_least", "attempts", "attempts_unlisted"];
 /// The longest reason for a missing signature.
 const WHY_MOST_BYTES: usize = 300;
 
@@ -104,11 +108,14 @@ impl SignedReceipt {
         if document.kind != KIND {
             return Err(foreign(format!("its kind is {:?}", one_line(&document.kind, 60))));
         }
-        if document.version != VERSION {
+        if !matches!(document.version, FIRST_VERSION | VERSION) {
             return Err(DocumentError::Version { found: document.version, known: VERSION });
         }
         // What is not part of the form is not signed, and must not be read as if it were.
-        let again = serde_json::to_value(&document).map_err(|error| foreign(error.to_string()))?;
+        let mut again = serde_json::to_value(&document).map_err(|error| foreign(error.to_string()))?;
+        if let (FIRST_VERSION, Some(receipt)) = (document.version, again["receipt"].as_object_mut()) {
+            SINCE_THE_SECOND.iter().for_each(|field| drop(receipt.remove(*field)));
+        }
         let given: serde_json::Value = serde_json::from_slice(text).map_err(|error| foreign(error.to_string()))?;
         if again != given {
             return Err(foreign("it holds something that no receipt holds, or in another form".to_owned()));
@@ -146,8 +153,11 @@ impl SignedReceipt {
             processes_verified,
             home_sha256,
             home_digest_covers,
+            at_least,
+            attempts,
+            attempts_unlisted,
         } = &self.receipt;
-        let mut form = Canonical::new(DOMAIN)
+        let mut form = Canonical::new(if self.version == FIRST_VERSION { FIRST_DOMAIN } else { DOMAIN })
             .number(u64::from(self.version))
             .text(&self.root_id)
             .text(self.cell_id.as_str())
@@ -170,24 +180,22 @@ impl SignedReceipt {
         for process in processes_verified {
             form = form.number(u64::from(process.pid)).number(process.start_ticks);
         }
-        form.perhaps(home_sha256.as_deref()).text(home_digest_covers).bytes(&public_key.to_bytes()).finish()
-    }
-}
-
-/// What a receipt says of a cell's directory: what it held, and what became of it. The processes are for the caller to add.
-pub fn receipt_of(digest: Option<TreeDigest>, removed: Removed) -> Receipt {
-    let (home_sha256, home_digest_covers) = match digest {
-        Some(TreeDigest { sha256, covers }) => (Some(sha256), covers),
-        None => (None, "nothing: its directory was not there any more".to_owned()),
-    };
-    Receipt {
-        files_removed: removed.files,
-        directories_removed: removed.dirs,
-        bytes_removed: removed.bytes,
-        remained: removed.remained,
-        home_sha256,
-        home_digest_covers,
-        ..Receipt::default()
+        form = form.perhaps(home_sha256.as_deref()).text(home_digest_covers);
+        if self.version != FIRST_VERSION {
+            form = form.number(u64::from(*at_least)).number(u64::from(*attempts_unlisted)).number(attempts.len() as u64);
+            for attempt in attempts {
+                let Attempt { at, actor, processes_ended, files_removed, directories_removed, bytes_removed, cut_short } = attempt;
+                form = form
+                    .bytes(&at.timestamp_micros().to_be_bytes())
+                    .text(actor)
+                    .number(u64::from(*processes_ended))
+                    .number(*files_removed)
+                    .number(*directories_removed)
+                    .number(*bytes_removed)
+                    .number(u64::from(*cut_short));
+            }
+        }
+        form.bytes(&public_key.to_bytes()).finish()
     }
 }
 
@@ -201,6 +209,7 @@ pub fn bury(
     root: &Root,
     registry: &mut Registry,
     cell: &CellId,
+    teardown: Option<&Teardown>,
     by: &Identity,
     actor: &str,
     receipt: Receipt,
@@ -209,7 +218,7 @@ pub fn bury(
         Some(cause) => format!("could not {error}: {cause}"),
         None => format!("could not {error}"),
     });
-    registry.bury(cell, by, receipt, actor, |burial| {
+    registry.bury(cell, teardown, by, receipt, actor, |burial| {
         let document = SignedReceipt::new(burial, signer.as_ref().map_err(String::as_str));
         serde_json::to_string(&document).map_err(|_| RegistryError::OutOfRange("a receipt"))
     })

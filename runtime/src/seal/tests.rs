@@ -1,12 +1,12 @@
 //! Documents that are genuine, and every way in which one is not.
 
-use chrono::Utc;
+use chrono::{SubsecRound, Utc};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
     audit::Head,
-    cell::{CellId, EndedProcess, Identity, Receipt},
+    cell::{Attempt, CellId, EndedProcess, Identity, Receipt},
     home::Root,
     registry::{Burial, Registry},
 };
@@ -73,6 +73,17 @@ fn receipt(signer: Result<&Signer, &str>) -> SignedReceipt {
         processes_verified: vec![EndedProcess { pid: 6, start_ticks: 7 }],
         home_sha256: Some("ab".repeat(32)),
         home_digest_covers: "all".into(),
+        at_least: true,
+        attempts: vec![Attempt {
+            at: Utc::now().trunc_subsecs(6),
+            actor: "human:alice".into(),
+            processes_ended: 1,
+            files_removed: 2,
+            directories_removed: 3,
+            bytes_removed: 4,
+            cut_short: true,
+        }],
+        attempts_unlisted: 1,
         ..Receipt::default()
     };
     let burial = Burial { root_id: "00ff", record: &record, by: &by, at: Utc::now(), audit_seq: 9, receipt: &receipt };
@@ -100,7 +111,8 @@ fn other(value: &Value) -> Value {
             json!(format!("{}{end}", &text[..text.len() - 1]))
         }
         Value::Null => json!("00"),
-        Value::Bool(_) | Value::Array(_) | Value::Object(_) => panic!("{value}"),
+        Value::Bool(yes) => json!(!yes),
+        Value::Array(_) | Value::Object(_) => panic!("{value}"),
     }
 }
 
@@ -147,6 +159,22 @@ fn each_field_of_a_receipt_is_signed() {
     let mut more = serde_json::to_value(&receipt).expect("JSON");
     more["receipt"]["note"] = json!("inside");
     assert!(SignedReceipt::read(more.to_string().as_bytes()).is_err());
+}
+
+/// As a Lazarus that knew nothing of attempts made it, in a root whose key is gone.
+const OF_THE_FIRST_FORM: &str = include_str!("first_form.json");
+
+#[test]
+fn a_receipt_of_the_first_form_is_still_checked() {
+    let honest: Value = serde_json::from_str(OF_THE_FIRST_FORM).expect("JSON");
+    let (receipt, _) = SignedReceipt::read(OF_THE_FIRST_FORM.as_bytes()).expect("genuine");
+    assert_eq!((receipt.version, receipt.receipt.at_least, receipt.receipt.attempts.len()), (1, false, 0));
+    for (place, value) in [("/version", json!(2)), ("/receipt/at_least", json!(false)), ("/receipt/files_removed", json!(1))] {
+        let mut forged = honest.clone();
+        let (parent, name) = place.rsplit_once('/').expect("a pointer");
+        forged.pointer_mut(parent).expect("there")[name] = value;
+        assert!(SignedReceipt::read(forged.to_string().as_bytes()).is_err(), "{place}");
+    }
 }
 
 #[test]

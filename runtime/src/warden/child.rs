@@ -14,6 +14,7 @@ use crate::{
 };
 
 use super::{
+    counters::Counters,
     held::Held,
     life::Again,
     logs::Log,
@@ -105,6 +106,8 @@ pub struct Child {
     /// The CPU time of a process agent, where it is counted.
     // After `spawned`: the group is removed once nobody is in it any more.
     pub meter: Option<Meter>,
+    /// Limits that a process agent ran into, where they are counted.
+    pub counters: Option<Counters>,
 }
 
 impl Child {
@@ -112,6 +115,7 @@ impl Child {
     pub fn new(spawned: Spawned, runs: Vec<AgentRun>, joined: bool) -> Self {
         let budget = runs.first().map(|run| run.policy.limits.cpu);
         let meter = spawned.cgroup.as_ref().zip(budget).and_then(|(cgroup, budget)| Meter::new(cgroup, budget));
+        let counters = spawned.cgroup.as_ref().map(Counters::new);
         Self {
             spawned,
             runs,
@@ -123,6 +127,7 @@ impl Child {
             writer: None,
             again: Again::default(),
             meter,
+            counters,
         }
     }
 
@@ -154,6 +159,16 @@ impl Child {
     /// Tells the child something, without waiting for it.
     pub fn tell(&self, message: &ToChild) -> Told {
         self.writer.as_ref().filter(|_| !self.gone).map_or(Told::Now, |writer| writer.tell(message))
+    }
+
+    /// How many processes end with it: those in its control groups, where it has any, else what descends from it; and itself, though it be in
+    /// no group yet. What is started after this look is not counted.
+    pub fn living(&self) -> u32 {
+        let own = self.spawned.process.pid;
+        let in_groups = self.spawned.cgroup.as_ref().and_then(|cgroup| cgroup.members().ok());
+        let mut living = in_groups.unwrap_or_else(|| liveness::descendants(own).unwrap_or_default().into_iter().collect());
+        living.insert(own);
+        u32::try_from(living.len()).unwrap_or(u32::MAX)
     }
 
     /// Ends the process at once. Everything that it started dies with it.

@@ -327,6 +327,7 @@ impl Duty {
     fn due(&mut self) -> Step {
         self.life.meter(std::time::Instant::now());
         self.measure_homes();
+        self.note_counted_strikes(false);
         self.post.due(std::time::Instant::now());
         let step = self.life.overdue(Utc::now());
         if matches!(step, Step::Close { reason: CloseReason::Expired, .. }) && self.was_extended() { Step::Wait } else { step }
@@ -453,6 +454,7 @@ impl Duty {
     fn over(&mut self) -> Result<Outcome, WardenError> {
         failpoint::hit(Point::WardenEnded);
         let ends: Vec<(AgentName, End)> = self.life.ends().into_iter().collect();
+        self.note_counted_strikes(true);
         self.end_children();
         let mut registry = self.registry()?;
         let record = registry.cell(&self.spec.cell)?;

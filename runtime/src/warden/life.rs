@@ -127,7 +127,7 @@ pub struct Life {
     pub expires_at: Option<DateTime<Utc>>,
     /// When a foreground run's time is over, and how long that was.
     pub timeout: Option<(Instant, Duration)>,
-    /// Processes that were ended rather than ending by themselves.
+    /// Processes that were ended rather than ending by themselves, those of the agents and what they started among them.
     pub killed: u32,
     /// Invited agents' children that are not ready yet, and until when they may take.
     joining: Vec<(usize, Instant)>,
@@ -481,7 +481,7 @@ impl Life {
             // Several may ask for the end of the same cell: a child is ended once.
             if child.is_running() && !child.killed {
                 child.killed = true;
-                self.killed += 1;
+                self.killed = self.killed.saturating_add(child.living());
             }
             child.kill();
         }

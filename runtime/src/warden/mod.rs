@@ -20,6 +20,7 @@
 pub mod by_hand;
 mod child;
 mod control;
+mod counters;
 mod duty;
 mod held;
 mod kept;

@@ -38,6 +38,18 @@ impl Strikes {
             std::mem::take(&mut tally.since)
         })
     }
+
+    /// Those that wait for their row: those for which it is time, or, at the end, all.
+    pub fn due(&mut self, now: Instant, all: bool) -> Vec<(AgentName, LimitName, u64)> {
+        let mut due = Vec::new();
+        for ((agent, limit), tally) in &mut self.tallies {
+            if tally.since > 0 && (all || now.duration_since(tally.written) >= ROW_EVERY) {
+                tally.written = now;
+                due.push((agent.clone(), *limit, std::mem::take(&mut tally.since)));
+            }
+        }
+        due
+    }
 }
 
 #[cfg(test)]
@@ -59,5 +71,11 @@ mod tests {
         assert_eq!(strikes.hit(&one, LimitName::Home, 1, after(60)), Some(u64::MAX / 100 * 60 + 1));
         assert_eq!(strikes.hit(&one, LimitName::Home, 1, after(61)), None);
         assert_eq!(strikes.hit(&one, LimitName::Home, 1, after(121)), Some(2));
+        // What nothing follows has its row as well.
+        assert_eq!(strikes.hit(&one, LimitName::Home, 7, after(122)), None);
+        assert_eq!(strikes.due(after(150), false), []);
+        assert_eq!(strikes.due(after(181), false), [(one.clone(), LimitName::Home, 7)]);
+        assert_eq!(strikes.hit(&one, LimitName::Home, 4, after(182)), None);
+        assert_eq!(strikes.due(after(183), true), [(one, LimitName::Home, 4)]);
     }
 }

@@ -4,6 +4,7 @@ use std::{io::Read, path::Path, process::ExitCode};
 
 use super::{local, status, success};
 use crate::{
+    cell::Attempt,
     cli::{
         audit_args::{AuditCommand, ReceiptArgs, ShowArgs},
         failure::{Failure, REFUSED},
@@ -87,7 +88,7 @@ fn receipt_lines(document: &SignedReceipt) -> String {
         Signature::Missing { unsigned_because } => format!("NOT: {}", crate::audit::one_line(unsigned_because, 400)),
     };
     let home = receipt.home_sha256.as_deref().unwrap_or("none");
-    let lines = [
+    let mut lines = vec![
         ("cell", format!("{}, life {}, of project {}", document.cell_id, document.generation, document.project)),
         ("destroyed", format!("{} by {}, audit row {}", local(document.at), document.actor, document.audit_seq)),
         ("done", status::receipt_line(receipt)),
@@ -97,7 +98,22 @@ fn receipt_lines(document: &SignedReceipt) -> String {
         ("root", crate::audit::one_line(&document.root_id, 64)),
         ("signed", signed),
     ];
-    lines.map(|(name, value)| format!("{name:<10} {value}")).join("\n")
+    let earlier = receipt.attempts.iter().map(|attempt| ("earlier", attempt_line(attempt)));
+    lines.splice(3..3, earlier);
+    let lines: Vec<String> = lines.into_iter().map(|(name, value)| format!("{name:<10} {value}")).collect();
+    lines.join("\n")
+}
+
+/// What an earlier attempt did, of the sums.
+fn attempt_line(attempt: &Attempt) -> String {
+    let Attempt { at, actor, processes_ended, files_removed, directories_removed, bytes_removed, cut_short } = attempt;
+    let (least, end) = if *cut_short { ("at least ", "was cut short") } else { ("", "left something") };
+    let actor = crate::audit::one_line(actor, 100);
+    format!(
+        "of this, the attempt of {} by {actor}, which {end}: {least}{processes_ended} processes, {files_removed} files and \
+         {directories_removed} directories ({bytes_removed} bytes)",
+        local(*at)
+    )
 }
 
 /// Reads a document that the operator named; `-` is standard input.

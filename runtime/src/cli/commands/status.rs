@@ -166,7 +166,8 @@ pub(super) fn one_cell(status: &CellStatus, say: &Say) -> String {
 
 pub(super) fn receipt_line(receipt: &Receipt) -> String {
     format!(
-        "{} processes had to be ended, {} alive; {} files and {} directories ({} bytes) removed; {} remained",
+        "{}{} processes had to be ended, {} alive; {} files and {} directories ({} bytes) removed; {} remained",
+        if receipt.at_least { "at least " } else { "" },
         receipt.processes_ended,
         receipt.processes_alive,
         receipt.files_removed,

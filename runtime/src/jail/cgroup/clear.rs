@@ -72,21 +72,29 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     }
 }
 
+/// The processes that are in a group; nobody is in one that is not there any more.
+///
+/// # Errors
+/// What the kernel says.
+pub fn members(path: &Path) -> io::Result<Vec<u32>> {
+    match fs::read_to_string(path.join(PROCS)) {
+        Ok(members) => Ok(members.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
+
 /// Kills whoever is in a group, again and again until nobody is.
 pub(super) fn kill_members(path: &Path, most: Duration) -> io::Result<()> {
     let deadline = Instant::now() + most;
     // Version 2, Linux 5.14: all at once. Elsewhere the file is not there.
     let _ = fs::File::options().write(true).open(path.join("cgroup.kill")).and_then(|mut file| io::Write::write_all(&mut file, b"1"));
     loop {
-        let members = match fs::read_to_string(path.join(PROCS)) {
-            Ok(members) => members,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        if members.trim().is_empty() {
+        let members = members(path)?;
+        if members.is_empty() {
             return Ok(());
         }
-        for pid in members.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()) {
+        for pid in members {
             // One that ended meanwhile is no trouble; the others are looked at again.
             if let Ok(noted) = liveness::identify(pid)
                 && let Some(handle) = liveness::open(&noted)?

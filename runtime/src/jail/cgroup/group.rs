@@ -1,6 +1,7 @@
 //! The groups of one agent.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
@@ -8,7 +9,7 @@ use std::{
 };
 
 use super::{
-    clear::{kill_members, remove},
+    clear::{kill_members, members, remove},
     place::{Holds, Parent, Version, parents},
     tree::PROCS,
 };
@@ -42,11 +43,20 @@ struct Group {
     holds: Holds,
 }
 
+/// How often the kernel held an agent at a limit, as it counts that.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Hits {
+    /// Processes that were ended because there was no memory left for them.
+    pub memory: u64,
+    /// Processes and threads that were not started because there were as many as there may be.
+    pub processes: u64,
+}
+
 /// What had happened in groups that were there before, left behind by a warden that was killed: it is none of the new agent's.
 #[derive(Debug, Clone, Copy, Default)]
 struct Before {
     cpu: Duration,
-    out_of_memory: u64,
+    hits: Hits,
 }
 
 /// The control groups of one agent: one, or with version 1 one a controller. Dropping it removes what is empty.
@@ -90,7 +100,7 @@ impl Cgroup {
             return Err(unusable.unwrap_or(CgroupUnavailable::NotFound));
         }
         if !made.fresh {
-            made.before = Before { cpu: made.cpu_in_all().unwrap_or_default(), out_of_memory: made.killed_for_memory() };
+            made.before = Before { cpu: made.cpu_in_all().unwrap_or_default(), hits: made.hits_in_all() };
         }
         Ok(made)
     }
@@ -156,11 +166,36 @@ impl Cgroup {
 
     /// Whether the kernel has ended a member because there was no memory left for it.
     pub fn ran_out_of_memory(&self) -> bool {
-        self.killed_for_memory() > self.before.out_of_memory
+        self.hits().memory > 0
     }
 
-    fn killed_for_memory(&self) -> u64 {
-        self.groups.iter().filter(|group| group.holds.memory).map(Group::killed_for_memory).sum()
+    /// How often the kernel held the agent at a limit so far. What no group holds is not counted.
+    pub fn hits(&self) -> Hits {
+        let all = self.hits_in_all();
+        let before = self.before.hits;
+        Hits { memory: all.memory.saturating_sub(before.memory), processes: all.processes.saturating_sub(before.processes) }
+    }
+
+    fn hits_in_all(&self) -> Hits {
+        let mut hits = Hits::default();
+        for group in &self.groups {
+            if group.holds.memory {
+                hits.memory += group.killed_for_memory();
+            }
+            if group.holds.processes {
+                hits.processes += group.not_started();
+            }
+        }
+        hits
+    }
+
+    /// The processes that are in the groups now.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn members(&self) -> io::Result<BTreeSet<u32>> {
+        let lists = self.groups.iter().map(|group| members(&group.path)).collect::<io::Result<Vec<_>>>()?;
+        Ok(lists.into_iter().flatten().collect())
     }
 
     /// Kills all members, again and again until there are none.
@@ -244,6 +279,11 @@ impl Group {
         };
         fs::read_to_string(self.path.join(file)).ok().and_then(|text| value_of(&text, "oom_kill")).unwrap_or(0)
     }
+
+    /// From `pids.events`, the same in both versions: a line `max N`.
+    fn not_started(&self) -> u64 {
+        fs::read_to_string(self.path.join("pids.events")).ok().and_then(|text| value_of(&text, "max")).unwrap_or(0)
+    }
 }
 
 /// The number after a name, in a file of a name and a number a line.
@@ -271,6 +311,8 @@ mod tests {
         write("cpuacct.usage", "1500000000\n");
         write("cpu.stat", "usage_usec 2500000\nuser_usec 1\nsystem_usec 2\n");
         write("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 3\n");
+        write("pids.events", "max 42\n");
+        assert_eq!(group(dir.path(), Version::Two).not_started(), 42);
         write("memory.events", "low 0\nhigh 0\nmax 9\noom 1\noom_kill 1\noom_group_kill 1\n");
         let (one, two) = (group(dir.path(), Version::One), group(dir.path(), Version::Two));
         assert_eq!((one.cpu().expect("read"), one.killed_for_memory()), (Duration::from_millis(1500), 3));
@@ -299,7 +341,7 @@ mod tests {
         let write = |file: &str, text: &str| fs::write(dir.path().join(file), text).expect("written");
         write("cpuacct.usage", "9000000000\n");
         write("memory.oom_control", "oom_kill 2\n");
-        let before = Before { cpu: Duration::from_secs(8), out_of_memory: 2 };
+        let before = Before { cpu: Duration::from_secs(8), hits: Hits { memory: 2, processes: 0 } };
         let cgroup = Cgroup { groups: vec![group(dir.path(), Version::One)], swaps: false, fresh: false, before };
         assert_eq!(cgroup.cpu_used().expect("read"), Duration::from_secs(1));
         assert!(!cgroup.ran_out_of_memory());

@@ -17,6 +17,6 @@ mod group;
 mod place;
 mod tree;
 
-pub use clear::{clear, leftovers};
-pub use group::{Cgroup, CgroupUnavailable, name};
+pub use clear::{clear, leftovers, members};
+pub use group::{Cgroup, CgroupUnavailable, Hits, name};
 pub use place::Holds;

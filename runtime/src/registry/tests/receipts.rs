@@ -4,7 +4,7 @@ use super::*;
 
 fn sealed(fixture: &mut Fixture, cell: &CellId, document: &str) -> Result<Buried, RegistryError> {
     let receipt = Receipt { files_removed: 3, ..Receipt::default() };
-    fixture.registry.bury(cell, &alice(), receipt, "human:alice", |burial| {
+    fixture.registry.bury(cell, None, &alice(), receipt, "human:alice", |burial| {
         assert_eq!(burial.record.proposal.cell_id, *cell);
         Ok(document.replace("SEQ", &burial.audit_seq.to_string()))
     })

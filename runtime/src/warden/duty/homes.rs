@@ -1,6 +1,10 @@
 //! What the warden sees to on disk: homes that outgrow their limit, and a cell whose time is over.
 
-use std::{collections::HashMap, io, time::Instant};
+use std::{
+    collections::HashMap,
+    io,
+    time::{Duration, Instant},
+};
 
 use cap_std::fs::Dir;
 
@@ -8,10 +12,11 @@ use super::{ACTOR, Duty, WardenError};
 use crate::{
     audit::{Action, Draft, Phase},
     cell::{AgentName, CloseReason, OnExpire, Record, State},
+    home::{Claim, Claiming},
     jail::liveness,
     policy::{LimitName, Limits, format_duration},
     registry::Registry,
-    seal,
+    seal::{self, Razed},
     warden::{
         child::AgentRun,
         make,
@@ -172,19 +177,22 @@ impl Duty {
         let record = registry.cell(&self.spec.cell)?;
         let expired = |record: &Record| matches!(record.state, State::Closed { reason: CloseReason::Expired });
         let Some(record) = record.filter(expired).filter(|_| self.spec.on_expire == OnExpire::Destroy) else { return Ok(()) };
-        let draft = |phase, detail: &str| Draft::new(ACTOR, Action::Destroy, phase, Some(&self.spec.cell), detail);
-        registry.audit(draft(Phase::Intent, "its time to live is over"))?;
-        let digest = self.made.root.digest_cell(&self.spec.cell);
-        let removed = self.made.root.remove_cell(&self.spec.cell);
-        if let Some(first) = removed.remained.first() {
-            registry.audit(draft(Phase::Failed, first))?;
-            return Ok(());
-        }
-        let runs = registry.runs(&self.spec.cell)?;
-        let mut receipt = seal::receipt_of(digest, removed);
-        receipt.processes_ended = self.life.killed;
+        // Whoever tears it down already need not be helped.
+        let Ok(Claiming::Held(_claim)) = Claim::take(&self.made.dir, Duration::ZERO) else { return Ok(()) };
+        let cell = &self.spec.cell;
+        let draft = |phase, detail: &str| Draft::new(ACTOR, Action::Destroy, phase, Some(cell), detail);
+        let teardown = registry.begin_teardown(&record, ACTOR, Some(draft(Phase::Intent, "its time to live is over")))?;
+        let mut receipt = match seal::raze(&self.made.root, registry, cell, &teardown, self.life.killed)? {
+            Razed::Nothing(receipt) => receipt,
+            Razed::Remains(remained) => {
+                let detail = format!("{} of its files remain, the first is {}", remained.len(), remained.first().map_or("", |first| first));
+                registry.audit(draft(Phase::Failed, &detail))?;
+                return Ok(());
+            }
+        };
+        let runs = registry.runs(cell)?;
         receipt.processes_verified = liveness::gone(runs.iter().map(|run| &run.process));
-        match seal::bury(&self.made.root, registry, &self.spec.cell, &record.proposal.owner, ACTOR, receipt) {
+        match seal::bury(&self.made.root, registry, cell, Some(&teardown), &record.proposal.owner, ACTOR, receipt) {
             Err(error) if !error.is_overtaken() => Err(error.into()),
             Ok(_) | Err(_) => Ok(()),
         }

@@ -16,8 +16,9 @@ impl Life {
             .min()
     }
 
-    /// Looks at the CPU time of those agents that could have used it up, and ends those that have.
+    /// Looks at the CPU time of those agents that could have used it up, and ends those that have; and at what else the kernel counts.
     pub fn meter(&mut self, now: Instant) {
+        self.look_at_counters(now);
         let mut spent = Vec::new();
         for child in self.children.iter_mut().filter(|child| child.is_running() && !child.gone) {
             let Some(meter) = child.meter.as_mut().filter(|meter| now >= meter.due_at()) else { continue };

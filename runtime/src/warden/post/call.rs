@@ -244,11 +244,6 @@ impl Post {
             let message = "declare: a name is [A-Za-z0-9._-]{1,64} and begins with a letter or a digit";
             return self.finish(from, answers, Err(Refusal::new(Reason::Malformed, message)));
         }
-        let detail = format!("{agent} declares {name}, from {path}");
-        let draft = Draft::new(&from.identity.to_string(), Action::Artifact, Phase::Intent, Some(&self.cell), &detail);
-        if let Err(error) = self.shelf.open().and_then(|registry| registry.audit(draft)) {
-            return self.finish(from, answers, Err(failed("declare", &error)));
-        }
         let ticket = self.pend(Pending { from, answers, name, is_invitation: false });
         self.orders.push(Order::Keep { ticket, agent, path });
     }
