@@ -36,7 +36,7 @@ const UNSAFE: [(&str, &str); 2] = [
 ];
 
 /// Files that name a path of the machine to the kernel, with the reason. Whatever else is opened, is opened from a handle.
-const AMBIENT: [(&str, &str); 30] = [
+const AMBIENT: [(&str, &str); 31] = [
     ("runtime/src/home/ambient.rs", "the place for it: paths that the operator named"),
     ("runtime/src/home/handle.rs", "/proc/self/fd: changes the mode of an open directory"),
     ("runtime/src/registry/open.rs", "SQLite opens by path: the registry, in the operator's own root"),
@@ -46,6 +46,7 @@ const AMBIENT: [(&str, &str); 30] = [
     ("runtime/src/jail/cgroup/tree.rs", "control groups: what those around this process offer"),
     ("runtime/src/jail/liveness.rs", "/proc: which processes live"),
     ("runtime/src/jail/namespaces.rs", "/proc/self: the maps of a user namespace"),
+    ("runtime/src/jail/nameless.rs", "/proc: what processes of an agent hold open"),
     ("runtime/src/jail/observe/read.rs", "/proc: what a jailed process is like, compared with its report"),
     ("runtime/src/jail/newroot.rs", "the new root, in the mount namespace of a jailed child"),
     ("runtime/src/unchecked.rs", "/proc/self: its own descriptors and threads"),

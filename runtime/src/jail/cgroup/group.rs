@@ -163,6 +163,17 @@ impl Cgroup {
         self.groups.iter().filter(|group| group.holds.memory).map(Group::killed_for_memory).sum()
     }
 
+    /// The processes that are in it at this moment.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn members(&self) -> io::Result<Vec<u32>> {
+        // Each group has all of them.
+        let group = self.groups.first().ok_or(io::ErrorKind::NotFound)?;
+        let listed = fs::read_to_string(group.path.join(PROCS))?;
+        Ok(listed.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).collect())
+    }
+
     /// Kills all members, again and again until there are none.
     ///
     /// # Errors

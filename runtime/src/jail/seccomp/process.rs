@@ -87,11 +87,14 @@ pub(super) const NAMED: [&[Call]; 8] = [DANGEROUS, DANGEROUS_HERE, SHARED_MEMORY
 #[rustfmt::skip]
 const LOOKED_INTO: &[Call] = calls![
     SYS_clone, SYS_clone3, SYS_openat2, SYS_ioctl, SYS_prlimit64, SYS_personality, SYS_socketpair, SYS_sendto, SYS_fchmod, SYS_fchmodat, SYS_mknodat,
-    SYS_openat, SYS_setpriority, SYS_ioprio_set, SYS_sched_setaffinity, SYS_sched_setscheduler, SYS_sched_setparam, SYS_sched_setattr,
+    SYS_close_range, SYS_openat, SYS_setpriority, SYS_ioprio_set, SYS_sched_setaffinity, SYS_sched_setscheduler, SYS_sched_setparam, SYS_sched_setattr,
 ];
 
 /// Puts a character into a terminal's input, or asks the console's own interpreter: both run commands as whoever watches the terminal.
 const TERMINAL_INJECTION: [u32; 2] = [0x5412, 0x541c]; // TIOCSTI, TIOCLINUX
+
+/// The flag of close_range(2) that first gives the calling thread a table of descriptors of its own; from linux/close_range.h.
+const CLOSE_RANGE_UNSHARE: i32 = 1 << 1;
 
 /// Bits of a socket's type that name it; the others are flags.
 const SOCKET_TYPE_MASK: i32 = 0xf;
@@ -100,6 +103,8 @@ const SOCKET_TYPE_MASK: i32 = 0xf;
 /// its calls of [`HELD`], see [`super::hold`].
 pub(super) fn lists(own_namespaces: bool, speaks: bool) -> Result<Vec<List>, SeccompError> {
     let mut not_there = any_arguments(calls![SYS_clone3, SYS_openat2]);
+    // A copy of the table of descriptors for one thread alone: what is held open is counted by the table, one a process.
+    not_there.insert(libc::SYS_close_range, vec![all(vec![masked(2, CLOSE_RANGE_UNSHARE, CLOSE_RANGE_UNSHARE)?])?]);
     let mut dangerous = dangerous(own_namespaces)?;
     if !own_namespaces {
         not_there.extend(any_arguments(NEWER_MARKS));
@@ -119,7 +124,9 @@ fn dangerous(own_namespaces: bool) -> Result<Rules, SeccompError> {
     let mut rules = any_arguments(DANGEROUS);
     rules.extend(any_arguments(&[QUOTACTL_FD]));
     rules.extend(any_arguments(DANGEROUS_HERE));
-    let clones = NAMESPACE_FLAGS.iter().map(|flag| all(vec![masked(0, *flag, *flag)?])).collect::<Result<_, _>>()?;
+    let mut clones: Vec<_> = NAMESPACE_FLAGS.iter().map(|flag| all(vec![masked(0, *flag, *flag)?])).collect::<Result<_, _>>()?;
+    // A thread with a table of descriptors of its own, which no library makes.
+    clones.push(all(vec![masked(0, libc::CLONE_THREAD | libc::CLONE_FILES, libc::CLONE_THREAD)?])?);
     rules.insert(libc::SYS_clone, clones);
     let mut requests = TERMINAL_INJECTION.to_vec();
     if !own_namespaces {
