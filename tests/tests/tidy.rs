@@ -36,7 +36,7 @@ const UNSAFE: [(&str, &str); 2] = [
 ];
 
 /// Files that name a path of the machine to the kernel, with the reason. Whatever else is opened, is opened from a handle.
-const AMBIENT: [(&str, &str); 33] = [
+const AMBIENT: [(&str, &str); 34] = [
     ("runtime/src/home/ambient.rs", "the place for it: paths that the operator named"),
     ("runtime/src/home/look.rs", "looks at paths that the operator named, and at what is mounted"),
     ("runtime/src/home/handle.rs", "/proc/self/fd: changes the mode of an open directory"),
@@ -47,6 +47,7 @@ const AMBIENT: [(&str, &str); 33] = [
     ("runtime/src/jail/cgroup/tree.rs", "control groups: what those around this process offer"),
     ("runtime/src/jail/liveness.rs", "/proc: which processes live"),
     ("runtime/src/jail/namespaces.rs", "/proc/self: the maps of a user namespace"),
+    ("runtime/src/jail/nameless.rs", "/proc: what processes of an agent hold open"),
     ("runtime/src/jail/observe/read.rs", "/proc: what a jailed process is like, compared with its report"),
     ("runtime/src/jail/streams.rs", "/dev/null of the new root, in a jailed child"),
     ("runtime/src/jail/newroot.rs", "the new root, in the mount namespace of a jailed child"),

@@ -68,9 +68,40 @@ pub fn one_line(text: &str, most: usize) -> String {
     line
 }
 
+/// An error and its causes, each after a colon; a cause that its effect already quotes is left out.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        next = cause.source();
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cause_is_said_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("{said}")]
+        struct Told {
+            said: &'static str,
+            source: Option<Box<Told>>,
+        }
+        let told = |said, source| Told { said, source };
+        let last = || Some(Box::new(told("no such file", None)));
+        assert_eq!(with_causes(&told("open it", last())), "open it: no such file");
+        assert_eq!(with_causes(&told("open it: no such file", last())), "open it: no such file", "whoever quotes its cause");
+        let middle = told("take a rule: no such file", last());
+        assert_eq!(with_causes(&told("confine it", Some(Box::new(middle)))), "confine it: take a rule: no such file");
+    }
 
     #[test]
     fn control_characters_become_escapes() {

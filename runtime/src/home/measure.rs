@@ -21,6 +21,8 @@ use super::handle::{PRIVATE_DIR, descend, readable, unlock_dir};
 const MOST_OPEN: usize = 64;
 /// Bytes of one block, as `stat` counts them.
 const BLOCK_BYTES: u64 = 512;
+/// Bytes that a small file may take beyond its size: its last block, and one of attributes.
+const ROUNDING_BYTES: u64 = 8 * 1024;
 /// Files with several names that are remembered, so that their bytes count once. What more there are count once a name, which is too much
 /// rather than too little.
 const MOST_SHARED: usize = 1 << 20;
@@ -32,7 +34,7 @@ pub struct Measured {
     pub files: u64,
     /// Directories, without the one that was measured.
     pub dirs: u64,
-    /// Bytes of the files, as their sizes say; of one with several names, once.
+    /// Bytes of the files, as their sizes say, or as they take on the disk where that is far more; of one with several names, once.
     pub bytes: u64,
     /// Bytes that files and directories take on the disk.
     pub allocated: u64,
@@ -123,14 +125,22 @@ fn count(
             shared.insert(id);
         }
     }
-    measured.allocated = measured.allocated.saturating_add(u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES));
+    let allocated = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES);
+    measured.allocated = measured.allocated.saturating_add(allocated);
     if is_dir {
         measured.dirs += 1;
         return level(rustix::fs::Dir::new(enter(dir, name)?)?).map(Some);
     }
     measured.files += 1;
-    measured.bytes = measured.bytes.saturating_add(u64::try_from(stat.st_size).unwrap_or(0));
+    measured.bytes = measured.bytes.saturating_add(bytes_of(u64::try_from(stat.st_size).unwrap_or(0), allocated));
     Ok(None)
+}
+
+/// What a file counts for. Its size; but where it takes far more (`fallocate` with `FALLOC_FL_KEEP_SIZE` takes any amount for a file of no size,
+/// and attributes take blocks of their own), what it takes.
+const fn bytes_of(size: u64, allocated: u64) -> u64 {
+    // Blocks are rounded up, and some file systems take as much again for a file that grows.
+    if allocated > size.saturating_mul(2).saturating_add(ROUNDING_BYTES) { allocated } else { size }
 }
 
 /// Looks at an entry. A directory in which its owner may not look anything up is given that right back.
@@ -217,6 +227,19 @@ mod tests {
         let measured = measure(&dir).expect("measured");
         assert_eq!(measured.bytes, 1 << 40);
         assert!(measured.allocated < 1 << 20);
+    }
+
+    #[test]
+    fn a_file_that_takes_far_more_than_its_size_counts_for_what_it_takes() {
+        let (temp, dir) = ground();
+        fs::write(temp.path().join("small"), "x").expect("written");
+        let file = fs::File::create(temp.path().join("grows")).expect("made");
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, 1 << 20).expect("allocated");
+        assert_eq!(measure(&dir).expect("measured").bytes, (1 << 20) + 1, "the twin: as large as it says");
+        file.set_len(0).expect("emptied");
+        rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::KEEP_SIZE, 0, 1 << 20).expect("allocated");
+        let measured = measure(&dir).expect("measured");
+        assert!((1 << 20..1 << 21).contains(&measured.bytes), "{measured:?}");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use rustix::{
     process::{fchdir, pivot_root},
 };
 
-use super::{FileRule, JailError, Reach, mountpoint::Ground, namespaces, streams, usher::Door};
+use super::{FileRule, JailError, Reach, masks::SHOWN, mountpoint::Ground, namespaces, streams, usher::Door};
 use crate::{
     policy::{Access, Address, Enforcer, Granted, Report, Subject, Wall},
     unchecked::{self, MountAttributes},
@@ -119,19 +119,23 @@ impl NewRoot {
             let promise = format!("{} leads to {}", link.path.display(), link.text.display());
             report.full(Enforcer::Namespace, Subject::path(&link.path, Access::Ro, link.granted), promise);
         }
+        // Early: somebody else covers most of it meanwhile.
+        let processes = mount_proc(&ground);
+        if let Ok(proc) = &processes {
+            self.door.proc(proc).map_err(JailError::step("say where /proc is"))?;
+        }
         for bind in self.binds {
             attach(&ground, &bind)?;
             let (subject, how) = (bind.subject(), if bind.kind == BindKind::ReadOnly { "read-only" } else { "writable" });
             report.full(Enforcer::Namespace, subject, format!("{} is mounted {how}", bind.target.display()));
             rules.push(bind.into_rule());
         }
-        let processes = mount_proc(&ground);
         let root = ground.into_root();
         pivot(&root, &self.door).map_err(JailError::step("move into the agent's root"))?;
         streams::replace_null().map_err(at(Path::new("/dev/null")))?;
         // Everything below it was granted at least for reading.
         rules.push(FileRule { place: root, reach: Reach::Read, subject: None });
-        describe(&processes, report);
+        describe(processes.as_ref().err(), report);
         Ok((rules, self.door))
     }
 }
@@ -158,7 +162,7 @@ impl Bind {
 }
 
 /// A new, detached file system without set-user-id programs.
-fn fresh(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> rustix::io::Result<OwnedFd> {
+pub(super) fn fresh(kind: &str, options: &[(&str, &str)], attributes: MountAttrFlags) -> rustix::io::Result<OwnedFd> {
     let context = mount::fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (key, value) in options {
         mount::fsconfig_set_string(context.as_fd(), *key, *value)?;
@@ -203,12 +207,12 @@ fn scratch(ground: &mut Ground, path: &Path, report: &mut Report) -> Result<File
 }
 
 /// The processes of the new pid namespace. Read-only: an agent of root could otherwise write to `/proc/sys`.
-fn mount_proc(ground: &Ground) -> io::Result<()> {
+fn mount_proc(ground: &Ground) -> io::Result<OwnedFd> {
     let attributes = MountAttrFlags::MOUNT_ATTR_NODEV | MountAttrFlags::MOUNT_ATTR_NOEXEC | MountAttrFlags::MOUNT_ATTR_RDONLY;
     let proc = fresh("proc", &[], attributes)?;
     let target = ground.make(Path::new("/proc"), true)?;
     mount::move_mount(&proc, "", &target, "", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH)?;
-    Ok(())
+    Ok(proc)
 }
 
 /// Swaps the roots, and has the old one let go of; then nothing can be made in the new one outside of what was mounted writable.
@@ -223,16 +227,17 @@ fn pivot(root: &OwnedFd, door: &Door) -> rustix::io::Result<()> {
     fs::openat(CWD, "/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map(drop)
 }
 
-fn describe(processes: &io::Result<()>, report: &mut Report) {
+fn describe(no_proc: Option<&io::Error>, report: &mut Report) {
     report.full(Enforcer::Namespace, Wall::Files, "sees no file but those that it was granted");
     report.full(Enforcer::Namespace, Wall::Teardown, "leaves no process behind");
-    match processes {
-        Ok(()) => {
-            report.full(Enforcer::Namespace, Subject::path("/proc", Access::Ro, Granted::Made), "/proc shows its own processes, read-only");
+    match no_proc {
+        None => {
+            let promise = format!("/proc shows its own processes and of the machine {}, read-only", SHOWN.join(", "));
+            report.full(Enforcer::Namespace, Subject::path("/proc", Access::Ro, Granted::Made), promise);
             report.full(Enforcer::Namespace, Wall::Processes, "sees no process but its own");
         }
         // No process of others is seen then, either; the agent misses something, and it should be known.
-        Err(error) => {
+        Some(error) => {
             let because = format!("it does not see its own either: this machine refuses a new /proc ({error})");
             report.partial(Enforcer::Namespace, Wall::Processes, "sees no process but its own", because);
         }

@@ -1,6 +1,6 @@
 //! One jailed child of a warden, and the agents that run in it.
 
-use std::{os::unix::process::ExitStatusExt, time::Duration};
+use std::{io, os::unix::process::ExitStatusExt, time::Duration};
 
 use crate::{
     backend::{
@@ -154,6 +154,22 @@ impl Child {
     /// The process that a reader would look for: a process agent's own, or the host's.
     pub fn process(&self) -> &ProcessRef {
         self.agent_process.as_ref().unwrap_or(&self.spawned.process)
+    }
+
+    /// The processes of its agent at this moment: what the reaper of a process agent started, and never the reaper.
+    ///
+    /// # Errors
+    /// They cannot be listed.
+    pub fn agent_processes(&self) -> io::Result<Vec<u32>> {
+        let reaper = self.spawned.process.pid;
+        if self.gone || matches!(self.spawned.containment(), Containment::Alone) {
+            return Ok(Vec::new());
+        }
+        // Nobody leaves a control group; what descends from the reaper may change its parent while it is looked for.
+        let members = self.spawned.cgroup.as_ref().and_then(|cgroup| cgroup.members().ok());
+        let mut found = members.map_or_else(|| liveness::descendants(reaper), |members| Ok(members.into_iter().collect()))?;
+        found.retain(|pid| *pid != reaper);
+        Ok(found)
     }
 
     /// Tells the child something, without waiting for it.

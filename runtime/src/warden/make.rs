@@ -175,7 +175,8 @@ fn run_of(launch: &Launch, speaks: bool, logs: &Arc<Dir>) -> AgentRun {
     // The host of wasm agents counts each call itself, and says so.
     if launch.home.is_some() && matches!(launch.program, Program::Command { .. }) {
         let promise = format!("keeps at most {} in its home, and in /shared", limits.home);
-        let because = "measured four times a second while it grows, and every 5 s while it is quiet: it may be past that for a moment before its agent is ended";
+        let because = "measured four times a second while it grows, and every 5 s while it is quiet: it may be past that for a moment before its \
+                       agent is ended; not counted are small attributes of files, and what is on its way in messages between its processes";
         held.own().partial(Enforcer::Warden, Subject::limit(LimitName::Home, limits.home), promise, because);
         let promise = format!("keeps at most {} files, directories and links in its home, and in /shared", limits.files);
         held.own().partial(Enforcer::Warden, Subject::limit(LimitName::Files, limits.files), promise, because);

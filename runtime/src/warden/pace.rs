@@ -13,6 +13,8 @@ pub const MEASURE_MOST: Duration = Duration::from_secs(5);
 const MEASURE_SHARE: u32 = 20;
 /// How long a tree may go without a measurement that saw all of it.
 pub const UNKNOWN_MOST: Duration = Duration::from_secs(60);
+/// How long a process of an agent may keep anybody from seeing what it holds open: as long as a quiet tree goes without a look.
+pub const HIDDEN_MOST: Duration = MEASURE_MOST;
 /// How often the free room is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -54,6 +56,8 @@ pub struct Pace {
     free: Amount,
     /// Since when no measurement saw all of it.
     unknown_since: Option<Instant>,
+    /// Since when what is held open could not be seen.
+    hidden_since: Option<Instant>,
 }
 
 impl Pace {
@@ -68,6 +72,7 @@ impl Pace {
             seen: Amount::default(),
             free: Amount::default(),
             unknown_since: None,
+            hidden_since: None,
         }
     }
 
@@ -79,11 +84,22 @@ impl Pace {
     /// A measurement that began at `began` failed, or did not see all. Returns whether none has for too long: what nobody can measure is
     /// within no limit.
     pub fn missed(&mut self, began: Instant, now: Instant) -> bool {
+        self.soon(began, now);
+        now.saturating_duration_since(*self.unknown_since.get_or_insert(began)) >= UNKNOWN_MOST
+    }
+
+    /// A measurement that began at `began` saw the tree, and not what is held open of it. Returns whether that is so for too long.
+    pub fn hidden(&mut self, began: Instant, now: Instant) -> bool {
+        self.soon(began, now);
+        now.saturating_duration_since(*self.hidden_since.get_or_insert(began)) >= HIDDEN_MOST
+    }
+
+    /// Has it measured again as soon as may be.
+    fn soon(&mut self, began: Instant, now: Instant) {
         self.interval = MEASURE_LEAST;
         self.earliest = now + MEASURE_LEAST.max(now.saturating_duration_since(began) * MEASURE_SHARE);
         self.measure_at = self.earliest;
         self.look_at = now + LOOK_EVERY;
-        now.saturating_duration_since(*self.unknown_since.get_or_insert(began)) >= UNKNOWN_MOST
     }
 
     /// Whether to measure now, since it is time, or since so much less room is `free` that it may be near `most`.
@@ -96,7 +112,7 @@ impl Pace {
     /// What a measurement found, that began at `began` and is over `now`, and the free room before it.
     pub fn measured(&mut self, began: Instant, now: Instant, seen: Amount, free: Amount) {
         self.interval = if seen.exceeds(self.seen) { MEASURE_LEAST } else { (self.interval * 2).min(MEASURE_MOST) };
-        (self.seen, self.free, self.unknown_since) = (seen, free, None);
+        (self.seen, self.free, self.unknown_since, self.hidden_since) = (seen, free, None, None);
         self.earliest = now + MEASURE_LEAST.max(now.saturating_duration_since(began) * MEASURE_SHARE);
         self.measure_at = self.earliest.max(now + self.interval);
         self.look_at = now + LOOK_EVERY;
@@ -126,6 +142,18 @@ mod tests {
         assert!(!pace.missed(at(70), at(70)), "one was whole meanwhile");
         assert!(!pace.missed(at(129), at(129)));
         assert!(pace.missed(at(130), at(130)));
+    }
+
+    #[test]
+    fn what_is_held_out_of_sight_is_not_believed_for_longer_than_a_quiet_tree_is() {
+        let start = Instant::now();
+        let mut pace = Pace::new(start);
+        let at = |seconds: u64| start + Duration::from_secs(seconds);
+        assert!(!pace.hidden(at(0), at(0)) && !pace.hidden(at(4), at(4)));
+        assert!(pace.due_at() <= at(4) + MEASURE_LEAST);
+        pace.measured(at(4), at(4), seen(100), FREE);
+        assert!(!pace.hidden(at(6), at(6)), "it was seen meanwhile");
+        assert!(pace.hidden(at(11), at(11)));
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub const CASES: &[Case] = &[
     ("no_way_to_a_network", network),
     ("dangerous_calls_are_refused", calls),
     ("other_processes_are_out_of_reach", processes),
+    ("proc_shows_processes_and_little_of_the_machine", proc),
     ("nothing_is_inherited", inherited),
     ("refusals_name_the_command", refusals),
     ("the_report_is_what_was_given", report),
@@ -110,6 +111,31 @@ fn mounts() {
     ]);
     assert_eq!(std::fs::read_to_string(world.path("ro/file")).unwrap(), "ro");
     assert_eq!(std::fs::read_to_string(world.path("rw/file")).unwrap(), "attack");
+}
+
+/// Everything that this machine's `/proc` has, whatever that is.
+fn proc() {
+    let entries = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap());
+    let of_the_machine = entries.filter(|entry| !entry.file_type().unwrap().is_symlink());
+    let named = of_the_machine.map(|entry| (entry.file_name().into_string().unwrap(), entry.file_type().unwrap().is_dir()));
+    let named: Vec<_> = named.filter(|(name, _)| name.parse::<u32>().is_err()).collect();
+    assert!(named.len() > 20, "{named:?}");
+    for world in both() {
+        let expected = named.iter().map(|(name, is_dir)| {
+            let shown = own(&world) && lazarus::jail::SHOWN.contains(&name.as_str());
+            (if shown { "ok" } else { "EACCES" }, format!("{}:/proc/{name}", if *is_dir { "list" } else { "read" }))
+        });
+        let mut expected: Vec<_> = expected.collect();
+        if own(&world) {
+            expected.extend([
+                ("ok", "read:/proc/self/status".into()),
+                ("ok", "read:/proc/1/status".into()),
+                ("EACCES", "read:/proc/1/environ".into()),
+            ]);
+            expected.extend([("ok", "read:/proc/net/unix".into()), ("EROFS", "write:/proc/sys/kernel/core_pattern".into())]);
+        }
+        world.expect(&expected);
+    }
 }
 
 fn observer() {

@@ -211,6 +211,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn no_thread_has_a_table_of_descriptors_of_its_own() {
+        let says = |call: libc::c_long, arguments: [u64; 6]| {
+            let program = straighten(chain(
+                process::lists(true, false).expect("lists").into_iter().map(|list| compile(list).expect("a program")).collect(),
+            ));
+            run(&program, &Call { number: u32::try_from(call).expect("small"), processor: processor(), arguments })
+        };
+        let allow = u32::from(SeccompAction::Allow);
+        let fails = |errno: i32| u32::from(SeccompAction::Errno(errno.cast_unsigned()));
+        let thread: u64 = (libc::CLONE_THREAD | libc::CLONE_SIGHAND | libc::CLONE_VM).cast_unsigned().into();
+        let files: u64 = libc::CLONE_FILES.cast_unsigned().into();
+        assert_eq!(says(libc::SYS_clone, [thread, 0, 0, 0, 0, 0]), fails(libc::EPERM));
+        assert_eq!(says(libc::SYS_clone, [thread | files, 0, 0, 0, 0, 0]), allow, "as every library makes them");
+        assert_eq!(says(libc::SYS_clone, [libc::SIGCHLD.cast_unsigned().into(), 0, 0, 0, 0, 0]), allow, "a process is counted for itself");
+        assert_eq!(says(libc::SYS_close_range, [3, 9, 2, 0, 0, 0]), fails(libc::ENOSYS));
+        assert_eq!(says(libc::SYS_close_range, [3, 9, 4, 0, 0, 0]), allow);
+    }
+
     fn jump(code: u16, jt: u8, jf: u8, k: u32) -> sock_filter {
         sock_filter { code, jt, jf, k }
     }

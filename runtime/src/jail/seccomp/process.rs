@@ -87,6 +87,9 @@ const TERMINAL_INJECTION: [u32; 2] = [0x5412, 0x541c]; // TIOCSTI, TIOCLINUX
 /// linux/fcntl.h. A lease on a program that was granted for reading would stop whoever starts it, for 45 seconds at a time.
 const WAITED_FOR: [u32; 3] = [1024, 1026, 1040];
 
+/// The flag of close_range(2) that first gives the calling thread a table of descriptors of its own; from linux/close_range.h.
+const CLOSE_RANGE_UNSHARE: i32 = 1 << 1;
+
 /// Bits of a socket's type that name it; the others are flags.
 const SOCKET_TYPE_MASK: i32 = 0xf;
 
@@ -95,6 +98,8 @@ const SOCKET_TYPE_MASK: i32 = 0xf;
 pub(super) fn lists(own_namespaces: bool, speaks: bool) -> Result<Vec<List>, SeccompError> {
     let mut not_there = any_arguments(calls![SYS_clone3, SYS_openat2]);
     not_there.extend(any_arguments(NEWER_MARKS));
+    // A copy of the table of descriptors for one thread alone: what is held open is counted by the table, one a process.
+    not_there.insert(libc::SYS_close_range, vec![all(vec![masked(2, CLOSE_RANGE_UNSHARE, CLOSE_RANGE_UNSHARE)?])?]);
     let mut dangerous = dangerous()?;
     if !own_namespaces {
         dangerous.extend(any_arguments(SHARED_MEMORY));
@@ -113,7 +118,9 @@ fn dangerous() -> Result<Rules, SeccompError> {
     let mut rules = any_arguments(DANGEROUS);
     rules.extend(any_arguments(NEWER));
     rules.extend(any_arguments(DANGEROUS_HERE));
-    let clones = NAMESPACE_FLAGS.iter().map(|flag| all(vec![masked(0, *flag, *flag)?])).collect::<Result<_, _>>()?;
+    let mut clones: Vec<_> = NAMESPACE_FLAGS.iter().map(|flag| all(vec![masked(0, *flag, *flag)?])).collect::<Result<_, _>>()?;
+    // A thread with a table of descriptors of its own, which no library makes.
+    clones.push(all(vec![masked(0, libc::CLONE_THREAD | libc::CLONE_FILES, libc::CLONE_THREAD)?])?);
     rules.insert(libc::SYS_clone, clones);
     let requests = [TERMINAL_INJECTION.as_slice(), &MARKS_BY_IOCTL].concat();
     when_one_of(&mut rules, libc::SYS_ioctl, 1, &requests)?;

@@ -10,6 +10,7 @@
 
 mod call;
 mod path;
+mod proc;
 mod question;
 
 use serde::Serialize;

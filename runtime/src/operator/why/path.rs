@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Ground, Ruling};
+use super::{Ground, Ruling, proc};
 use crate::{
     backend::{
         Launch, Program,
@@ -35,7 +35,8 @@ fn shown(path: &Path) -> String {
 /// Says whether an agent may read and write a path, and by which rule.
 pub(super) fn rule(launch: &Launch, ground: &Ground, path: &Path) -> (Ruling, Ruling) {
     let granted = reach::reached(launch, ground.own_root);
-    let mut places = if matches!(launch.program, Program::Command { .. }) { of_the_cell(launch, ground, &granted) } else { Vec::new() };
+    let mut places =
+        if matches!(launch.program, Program::Command { .. }) { of_the_cell(launch, ground, &granted, path) } else { Vec::new() };
     places.extend(granted.iter().map(|granted| place(launch, granted)));
     let contains = |place: &&Place| if place.exact { path == place.at } else { path.starts_with(&place.at) };
     // Of two at one place, the later is seen.
@@ -104,7 +105,7 @@ fn place(launch: &Launch, granted: &Reached) -> Place {
 }
 
 /// What a process agent's cell has of its own.
-fn of_the_cell(launch: &Launch, ground: &Ground, granted: &[Reached]) -> Vec<Place> {
+fn of_the_cell(launch: &Launch, ground: &Ground, granted: &[Reached], path: &Path) -> Vec<Place> {
     let mut places = Vec::new();
     let mut own = |at: &str, exact, is_there, read: String, write| {
         let write = if write { Ok(read.clone()) } else { Err(format!("{at} is there for reading alone")) };
@@ -120,7 +121,6 @@ fn of_the_cell(launch: &Launch, ground: &Ground, granted: &[Reached]) -> Vec<Pla
     for path in SCRATCH {
         own(path, false, true, format!("a {path} of its own, in memory and empty at first; nothing of the machine's is in it"), true);
     }
-    own("/proc", false, true, "a /proc of its own, which shows its own processes alone".to_owned(), false);
     // These lie in the root itself: what is granted with a directory above them is seen in their place.
     let is_hidden = |path: &str| granted.iter().any(|granted| Path::new(path).starts_with(&granted.guest));
     for path in MADE_UP.into_iter().filter(|path| !is_hidden(path)) {
@@ -132,6 +132,8 @@ fn of_the_cell(launch: &Launch, ground: &Ground, granted: &[Reached]) -> Vec<Pla
     if launch.policy.client {
         own(CLIENT_DIRECTORY, false, true, "the client: this program, for `lazarus cell`".to_owned(), false);
     }
+    let write = Err("/proc is there for reading alone".to_owned());
+    places.push(Place { at: "/proc".into(), exact: false, is_there: true, read: proc::read(path), write });
     places
 }
 

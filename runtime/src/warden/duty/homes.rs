@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io,
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -11,16 +12,17 @@ use cap_std::fs::Dir;
 use super::{ACTOR, Duty, WardenError};
 use crate::{
     audit::{Action, Draft, Phase},
+    backend::reach::SHARED,
     cell::{AgentName, CloseReason, OnExpire, Record, State},
     home::{Claim, Claiming},
-    jail::liveness,
+    jail::{Nameless, liveness, nameless, path_of},
     policy::{LimitName, Limits, format_duration},
     registry::Registry,
     seal::{self, Razed},
     warden::{
-        child::AgentRun,
+        child::{AgentRun, Child},
         make,
-        pace::{Amount, MEASURE_MOST, Pace, UNKNOWN_MOST},
+        pace::{Amount, HIDDEN_MOST, MEASURE_MOST, Pace, UNKNOWN_MOST},
     },
 };
 
@@ -49,6 +51,12 @@ fn most_of(run: &AgentRun) -> Amount {
     Amount { bytes: run.policy.limits.home.bytes(), entries: run.policy.limits.files.get().into() }
 }
 
+/// Who may hold files of a tree open, and where they see it.
+struct Holders {
+    processes: io::Result<Vec<u32>>,
+    place: PathBuf,
+}
+
 /// What a look at a tree came to.
 enum Found {
     /// Nothing to act on.
@@ -56,11 +64,11 @@ enum Found {
     /// More than it may hold.
     Outgrown(Amount),
     /// Nobody knows, for too long.
-    Unknown(String),
+    Unknown(String, Duration),
 }
 
 /// Looks at a directory, if it is time. An error is why it could not be opened.
-fn look(pace: &mut Pace, dir: io::Result<Dir>, most: Amount) -> Found {
+fn look(pace: &mut Pace, dir: io::Result<Dir>, holders: impl FnOnce() -> Holders, most: Amount) -> Found {
     let began = Instant::now();
     if began < pace.due_at() {
         return Found::Within;
@@ -73,28 +81,71 @@ fn look(pace: &mut Pace, dir: io::Result<Dir>, most: Amount) -> Found {
                 |_| Amount::default(),
                 |room| Amount { bytes: room.f_bfree.saturating_mul(room.f_frsize), entries: room.f_ffree },
             );
-            if pace.look(began, free, most) { measure(pace, &dir, began, free, most) } else { Found::Within }
+            if pace.look(began, free, most) { measure(pace, &dir, &holders(), (began, free), most) } else { Found::Within }
         }
         Err(error) => missed(pace, began, error.to_string()),
     }
 }
 
-fn measure(pace: &mut Pace, dir: &Dir, began: Instant, free: Amount, most: Amount) -> Found {
-    let measured = match crate::home::measure(dir) {
-        Ok(measured) => measured,
-        Err(error) => return missed(pace, began, error.to_string()),
-    };
-    let seen = Amount { bytes: measured.bytes, entries: measured.files.saturating_add(measured.dirs) };
-    if measured.unread > 0 && !seen.exceeds(most) {
-        return missed(pace, began, format!("{} directories could not be read, or moved meanwhile", measured.unread));
+fn measure(pace: &mut Pace, dir: &Dir, holders: &Holders, (began, free): (Instant, Amount), most: Amount) -> Found {
+    let mut counted = count(dir, holders);
+    // What was given a name between the two looks is there twice: then a second one says so.
+    if counted.as_ref().is_ok_and(|counted| counted.nameless && counted.seen.exceeds(most)) {
+        counted = count(dir, holders);
     }
-    pace.measured(began, Instant::now(), seen, free);
-    if seen.exceeds(most) { Found::Outgrown(seen) } else { Found::Within }
+    match counted {
+        Err(error) => missed(pace, began, error.to_string()),
+        Ok(counted) if counted.seen.exceeds(most) => {
+            pace.measured(began, Instant::now(), counted.seen, free);
+            Found::Outgrown(counted.seen)
+        }
+        Ok(Counted { unread: unread @ 1.., .. }) => {
+            missed(pace, began, format!("{unread} directories could not be read, or moved meanwhile"))
+        }
+        Ok(Counted { unseen: Some(why), .. }) => {
+            if pace.hidden(began, Instant::now()) {
+                Found::Unknown(why, HIDDEN_MOST)
+            } else {
+                Found::Within
+            }
+        }
+        Ok(Counted { seen, .. }) => {
+            pace.measured(began, Instant::now(), seen, free);
+            Found::Within
+        }
+    }
+}
+
+/// What was seen of a tree.
+struct Counted {
+    seen: Amount,
+    /// Whether something of it has no name.
+    nameless: bool,
+    /// Directories that could not be read.
+    unread: u64,
+    /// Why more may be held open.
+    unseen: Option<String>,
+}
+
+/// Counts what has a name in a directory, and what its agents hold that has none any more.
+fn count(dir: &Dir, holders: &Holders) -> io::Result<Counted> {
+    // These first: what loses its name meanwhile is seen the next time, and what is seen is not seen twice.
+    let places = [holders.place.clone(), path_of(dir)?];
+    let (held, unlisted) = match &holders.processes {
+        Ok(processes) => (nameless(processes, &places), None),
+        Err(error) => (Nameless::default(), Some(format!("its processes cannot be listed ({error})"))),
+    };
+    let named = crate::home::measure(dir)?;
+    let seen = Amount {
+        bytes: named.bytes.saturating_add(held.bytes),
+        entries: named.files.saturating_add(named.dirs).saturating_add(held.files),
+    };
+    Ok(Counted { seen, nameless: held.files > 0, unread: named.unread, unseen: unlisted.or(held.unseen) })
 }
 
 /// What is not known may be known the next time; but not for long.
 fn missed(pace: &mut Pace, began: Instant, why: String) -> Found {
-    if pace.missed(began, Instant::now()) { Found::Unknown(why) } else { Found::Within }
+    if pace.missed(began, Instant::now()) { Found::Unknown(why, UNKNOWN_MOST) } else { Found::Within }
 }
 
 /// Which limit is not held, and why.
@@ -102,9 +153,7 @@ fn broken(what: &str, found: Found, limits: &Limits) -> Option<(LimitName, Strin
     match found {
         Found::Within => None,
         Found::Outgrown(seen) => Some(passed(what, seen, limits)),
-        Found::Unknown(why) => {
-            Some((LimitName::Home, format!("{what} could not be measured for {}: {why}", format_duration(UNKNOWN_MOST))))
-        }
+        Found::Unknown(why, most) => Some((LimitName::Home, format!("{what} could not be measured for {}: {why}", format_duration(most)))),
     }
 }
 
@@ -131,7 +180,8 @@ impl Duty {
             let gone = || io::Error::from(io::ErrorKind::NotFound);
             let place = make::place_of(&self.made.dir, home, &run.agent).ok_or_else(gone);
             let opened = place.and_then(|place| self.made.dir.home(place, &run.agent).map_err(io::Error::other)?.ok_or_else(gone));
-            let found = look(pace, opened, most_of(run));
+            let holders = || Holders { processes: self.processes_of(&run.agent), place: home.clone() };
+            let found = look(pace, opened, holders, most_of(run));
             outgrown.extend(broken("its home", found, &run.policy.limits).map(|why| (run.agent.clone(), why)));
         }
         homes.paces.retain(|agent, _| self.life.runs().any(|run| run.agent == *agent && is_watched(run)));
@@ -144,6 +194,17 @@ impl Duty {
         for (agent, (limit, message)) in outgrown {
             self.life.end_for_limit(&agent, limit.as_str(), message);
         }
+    }
+
+    /// The processes of an agent; none of a wasm agent, whose host counts what it has open.
+    fn processes_of(&self, agent: &AgentName) -> io::Result<Vec<u32>> {
+        let child = self.life.children.iter().find(|child| child.runs.iter().any(|run| run.agent == *agent && !run.is_over()));
+        child.map_or_else(|| Ok(Vec::new()), Child::agent_processes)
+    }
+
+    fn holders_of_shared(&self) -> Holders {
+        let listed: io::Result<Vec<Vec<u32>>> = self.life.children.iter().map(Child::agent_processes).collect();
+        Holders { processes: listed.map(|listed| listed.concat()), place: SHARED.into() }
     }
 
     /// Every agent, where what they share has outgrown the largest of their limits (nobody knows which of them wrote it), or is gone.
@@ -162,7 +223,7 @@ impl Duty {
                 pace.missed(Instant::now(), Instant::now());
                 (LimitName::Home, "the cell's directory was removed".to_owned())
             }
-            opened => match broken("/shared", look(pace, opened, amount), &most) {
+            opened => match broken("/shared", look(pace, opened, || self.holders_of_shared(), amount), &most) {
                 Some(why) => why,
                 None => return Vec::new(),
             },
