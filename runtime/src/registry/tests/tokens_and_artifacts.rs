@@ -155,7 +155,7 @@ fn an_artifact_is_kept_replaced_and_fetched() {
     assert_eq!(fixture.registry.keep_artifact(&cell, &scribe, &first, "agent:scribe").expect("kept"), None);
     let error = fixture.registry.artifact_fetched(&cell, &scribe, "../x\n", "human:alice").expect_err("none");
     assert_eq!(error.to_string(), format!("Cell {cell} keeps no artifact ../x\\u{{a}} of scribe; `lazarus artifacts {cell}` lists them"));
-    let words = ["artifact done", "artifact refused"];
+    let words = ["artifact intent", "artifact done", "artifact refused"];
     assert!(fixture.log()[3..].iter().all(|row| words.contains(&row.as_str())), "{:?}", fixture.log());
 }
 
