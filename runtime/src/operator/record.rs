@@ -27,7 +27,7 @@ impl Operator {
         };
         let id = cell.and_then(|given| given.parse::<CellId>().ok());
         // Where the registry cannot be written to, that is what went wrong already, or the next command meets it: the first reason stands.
-        let _ = self.note(action, phase, id.as_ref(), &whole(error));
+        let _ = self.note(action, phase, id.as_ref(), &crate::cell::text::with_causes(error));
         done
     }
 
@@ -83,15 +83,4 @@ impl Operator {
         self.note_refused(action, &cell, "no right to")?;
         Err(Error::NotAllowed { who: self.actor.clone(), what, cell })
     }
-}
-
-/// An error and its causes, in one line.
-fn whole(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
-    text
 }

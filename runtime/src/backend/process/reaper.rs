@@ -29,7 +29,7 @@ use crate::{
         protocol::{FromChild, REPORT_PIECE_BYTES},
         spawned::kill_own,
     },
-    cell::AgentName,
+    cell::{AgentName, text::with_causes},
     jail::{Bind, BindKind, FileRule, Jail, JailError, JailLimits, Link, NewRoot, Profile, Reach, refuse_connects, usher::Door},
     policy::{Access, Address, Enforcer, Granted, LimitName, Limits, Report, Subject, Wall, format_duration},
     unchecked::{self, NothingInherited},
@@ -71,18 +71,6 @@ fn step<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> ReaperError
     move |source| ReaperError::Step { step, source: source.into() }
 }
 
-/// An error and its causes, in one line.
-fn one_line(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
-    }
-    line
-}
-
 /// Runs the reaper: what `lazarus __jail --socket M` does.
 ///
 /// To be called first thing in a fresh process: it confines the only thread.
@@ -91,7 +79,7 @@ pub fn main_jail(socket: RawFd) -> ExitCode {
         Ok(taken) => taken,
         Err(error) => {
             // Without a socket there is no other way to say it: somebody ran the hidden command by hand.
-            eprintln!("lazarus: failed to {}", one_line(&error));
+            eprintln!("lazarus: failed to {}", with_causes(&error));
             return ExitCode::from(FAILED);
         }
     };
@@ -105,7 +93,7 @@ pub fn main_jail(socket: RawFd) -> ExitCode {
         Ok(Some(main)) => main,
         Ok(None) => return ExitCode::SUCCESS,
         Err(error) => {
-            tell(&socket, &FromChild::Refused { agent, message: one_line(&error) });
+            tell(&socket, &FromChild::Refused { agent, message: with_causes(&error) });
             return ExitCode::from(FAILED);
         }
     };
@@ -135,7 +123,7 @@ fn not_understood(socket: &OwnedFd, description: &Description, error: &HandoffEr
         agent: AgentName,
     }
     if let Some(Named { agent }) = description.understand_of_any_build() {
-        tell(socket, &FromChild::Refused { agent, message: one_line(error) });
+        tell(socket, &FromChild::Refused { agent, message: with_causes(error) });
     }
     ExitCode::from(FAILED)
 }
@@ -367,6 +355,6 @@ mod tests {
     #[test]
     fn a_cause_is_told_in_one_line() {
         let error = ReaperError::ControlGroup(io::Error::from_raw_os_error(libc::ENOENT));
-        assert_eq!(one_line(&error), "join a control group: No such file or directory (os error 2)");
+        assert_eq!(with_causes(&error), "join a control group: No such file or directory (os error 2)");
     }
 }
