@@ -69,7 +69,19 @@ fn size(bytes: u64) -> String {
     ByteSize::new(bytes).map_or_else(|| "0 B".to_owned(), |size| size.to_string())
 }
 
-/// Applies the limits.
+/// What limiting descriptors is called.
+const LIMIT_FILES: &str = "limit open descriptors";
+
+/// Limits the descriptors of this process, and of what it starts: of a process agent, at the last moment, since what its jail holds open while it
+/// is made is not the agent's.
+///
+/// # Errors
+/// What the kernel says.
+pub fn limit_open_files(most: u64) -> Result<(), JailError> {
+    limit(Resource::Nofile, most, 0, LIMIT_FILES).map(drop)
+}
+
+/// Applies the limits; but for the descriptors of a process agent, of which only the report speaks yet: see [`limit_open_files`].
 pub(super) fn apply(limits: &JailLimits, profile: Profile, report: &mut Report) -> Result<(), JailError> {
     let set = limit(Resource::Core, 0, 0, "forbid core dumps")?;
     report.full(Enforcer::Rlimit, Wall::Files, NO_CORE_DUMP).set = set;
@@ -77,7 +89,10 @@ pub(super) fn apply(limits: &JailLimits, profile: Profile, report: &mut Report) 
         kernel_resources(report)?;
     }
     if let Some(most) = limits.open_files {
-        let set = limit(Resource::Nofile, most, 0, "limit open descriptors")?;
+        let set = match profile {
+            Profile::Process => Some(most.min(hard(Resource::Nofile, LIMIT_FILES)?)),
+            Profile::WasmHost | Profile::Compiler => limit(Resource::Nofile, most, 0, LIMIT_FILES)?,
+        };
         let subject = Subject::limit(LimitName::OpenFiles, most);
         report.full(Enforcer::Rlimit, subject, format!("opens at most {most} descriptors a process")).set = set;
     }

@@ -15,7 +15,7 @@ mod setting;
 mod subject;
 
 pub use grants::{Access, EnvError, GuestPath, Mount, MountError, Policy, validate_variable};
-pub use limits::{Limits, LimitsError};
+pub use limits::{COUNTS, Limits, LimitsError};
 pub use overlap::{Overlap, overlap};
 pub use plain::{Plain, plain};
 pub use promised::{Applier, Asked, Promised};

@@ -89,7 +89,7 @@ pub fn main_jail(socket: RawFd) -> ExitCode {
     };
     let agent = spec.agent.clone();
     let own_namespace = matches!(spec.view, View::Own { .. });
-    let main = match bring_up(spec, closed, parcel, &socket) {
+    let mut main = match bring_up(spec, closed, parcel, &socket) {
         Ok(Some(main)) => main,
         Ok(None) => return ExitCode::SUCCESS,
         Err(error) => {
@@ -98,7 +98,7 @@ pub fn main_jail(socket: RawFd) -> ExitCode {
         }
     };
     tell(&socket, &FromChild::Ready { agent: agent.clone() });
-    let attended = attend(&socket, &main.started, &main.deaths, main.leader);
+    let attended = attend(&socket, &mut main.started, &main.deaths, main.leader);
     if !own_namespace {
         end_descendants();
     }
@@ -213,8 +213,9 @@ fn bring_up(spec: Spec, closed: NothingInherited, mut parcel: Arrived, socket: &
         return Ok(None);
     }
     let deaths = Deaths::watch().map_err(step("watch for what ends"))?;
-    let started = prepared.start(inner)?;
+    // Before the agent's limit of descriptors is this process's, too.
     let null = std::fs::File::options().read(true).write(true).open("/dev/null").map_err(step("open /dev/null"))?;
+    let started = prepared.start(u64::from(spec.limits.open_files.get()), inner)?;
     // The agent's streams are the agent's alone: whoever reads them sees them end when it closes them.
     dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null)).map_err(step("let go of the streams"))?;
     Ok(Some(MainProcess { started, deaths, leader }))
