@@ -9,7 +9,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use rustix::thread::UnshareFlags;
+use rustix::{
+    process::{Resource, Rlimit},
+    thread::UnshareFlags,
+};
 use tokio::io::unix::AsyncFd;
 
 /// Held while descriptors of earlier owners are taken or closed, so that a flag that was read is still true when it is acted on.
@@ -134,6 +137,20 @@ pub fn mount_setattr(tree: BorrowedFd<'_>, attributes: MountAttributes) -> io::R
     let result =
         unsafe { libc::syscall(libc::SYS_mount_setattr, tree.as_raw_fd(), EMPTY.as_ptr(), flags, &raw const attr, size_of::<MountAttr>()) };
     if result < 0 { Err(Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A resource limit of this process. (rustix takes it for certain that the kernel answers; a sandbox around Lazarus need not let it.)
+///
+/// # Errors
+/// What the kernel says.
+pub fn resource_limit(resource: Resource) -> io::Result<Rlimit> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the call writes one `rlimit`, which is ours and lives through it.
+    if unsafe { libc::getrlimit(resource as _, &raw mut limit) } < 0 {
+        return Err(Error::last_os_error());
+    }
+    let bound = |value| (value != libc::RLIM_INFINITY).then_some(value);
+    Ok(Rlimit { current: bound(limit.rlim_cur), maximum: bound(limit.rlim_max) })
 }
 
 /// Has the kernel discard `SIGXFSZ`, so that a write past the largest file size fails with `EFBIG` instead of ending the process.

@@ -166,3 +166,27 @@ fn missing_namespaces_are_reported_and_do_not_refuse() {
     assert!(!explained["not_guaranteed"].to_string().contains("there is no mount namespace"));
     lab.json(&["destroy", &cell]).exits(0);
 }
+
+/// Sandboxes answer EPERM for what they do not know. What that keeps from holding refuses in one line; where there is another way, that is taken.
+#[test]
+fn calls_that_a_sandbox_refuses_end_in_one_line_or_in_another_way() {
+    let lab = Lab::new();
+    let hello = lazarus_tests::built::guest("hello").display().to_string();
+    let process = ["run", "--", "/usr/bin/true"];
+    let wasm = ["run", hello.as_str()];
+    for args in [&process[..], &wasm] {
+        let refused = without(libc::SYS_prlimit64, EPERM, &lab, args).exits(1);
+        let said = format!("{}{}", refused.stderr, refused.stdout);
+        assert!(said.contains("forbid core dumps: Operation not permitted"), "{said}");
+        assert!(!said.contains("panicked"), "{said}");
+        let refused = without(libc::SYS_seccomp, EPERM, &lab, args).exits(1);
+        let said = format!("{}{}", refused.stderr, refused.stdout);
+        assert_eq!(said.matches("(os error 1)").count(), 1, "{said}");
+        let refused = without_landlock(&lab, args).exits(1);
+        let said = format!("{}{}", refused.stderr, refused.stdout);
+        assert_eq!(said.matches("Landlock is not built in").count(), 1, "{said}");
+        // Its cell is made and removed without openat2.
+        without(libc::SYS_openat2, EPERM, &lab, args).exits(0);
+    }
+    assert_eq!(lab.cell_dirs(), [""; 0]);
+}

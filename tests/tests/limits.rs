@@ -214,6 +214,19 @@ fn bad_limits_are_refused_by_name_and_nothing_is_made() {
         assert!(refused.stderr.contains(limit.trim_start_matches('-')), "{limit}={value}: {}", refused.stderr);
     }
     assert_eq!(lab.cell_dirs(), [""; 0]);
+    // The range that is said is the one that there is, whatever is wrong with the number.
+    for (limit, values, range) in [("open-files", ["0", "-1", "x"], "from 16 to 65536"), ("processes", ["0", "1.5", ""], "from 1 to 65536")]
+    {
+        for value in values {
+            let refused = lab.run(&["summon", "scribe", "p", &format!("--{limit}={value}")]);
+            assert!(refused.code != 0 && refused.stderr.contains(range), "{limit}={value}: {}", refused.stderr);
+        }
+    }
+    // The least that a process agent may be given runs it.
+    let least = ["run", "--processes=1", "--open-files=16", "--", "/bin/sh", "-c"];
+    lab.run(&[&least[..], &["ulimit -n; exec /usr/bin/true"]].concat()).exits(0);
+    let forks = lab.run(&[&least[..], &["/usr/bin/true; exit 0"]].concat());
+    assert!(forks.code != 0 && forks.stderr.contains("fork"), "{forks:?}");
     let cell = lab.summon(&["scribe", "p", "--files=64"]);
     lab.json(&["destroy", &cell]).exits(0);
 }

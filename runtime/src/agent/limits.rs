@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, time::Duration};
 
-use crate::policy::{ByteSize, Limits, LimitsError, QuantityError, parse_duration};
+use crate::policy::{ByteSize, COUNTS, Limits, LimitsError, QuantityError, parse_duration};
 
 /// Every limit, as definitions (`[limits]`) and command lines (`--memory SIZE`) call it.
 pub const LIMIT_NAMES: [&str; 15] = [
@@ -44,12 +44,16 @@ pub enum LimitError {
         source: QuantityError,
     },
     /// Not a count.
-    #[error("set limit {name}: {given:?} is not a whole number from 1 to 4294967295")]
+    #[error("set limit {name}: {given:?} is not a whole number from {least} to {most}")]
     Count {
         /// The limit.
         name: &'static str,
         /// What was given, bounded.
         given: String,
+        /// The least that it can be.
+        least: u32,
+        /// The most.
+        most: u32,
     },
     /// Out of its range.
     #[error(transparent)]
@@ -61,7 +65,8 @@ fn size(name: &'static str, value: &str) -> Result<ByteSize, LimitError> {
 }
 
 fn count(name: &'static str, value: &str) -> Result<NonZeroU32, LimitError> {
-    value.trim().parse().map_err(|_| LimitError::Count { name, given: crate::cell::text::quoted(value, 40) })
+    let (_, least, most) = COUNTS.into_iter().find(|(known, ..)| *known == name).unwrap_or((name, 1, u32::MAX));
+    value.trim().parse().map_err(|_| LimitError::Count { name, given: crate::cell::text::quoted(value, 40), least, most })
 }
 
 fn time(name: &'static str, value: &str) -> Result<Duration, LimitError> {

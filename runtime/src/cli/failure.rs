@@ -76,19 +76,9 @@ impl From<Error> for Failure {
     }
 }
 
-/// An error and its causes, each after a colon; a cause that its effect already quotes is left out.
+/// An error and its causes, in one line.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        next = cause.source();
-    }
-    crate::cell::text::one_line(&text, 2000)
+    crate::cell::text::one_line(&crate::cell::text::with_causes(error), 2000)
 }
 
 fn hint(error: &Error) -> Option<String> {

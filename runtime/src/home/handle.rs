@@ -73,18 +73,31 @@ pub(crate) fn open_file(parent: impl AsFd, name: impl Arg + Copy) -> io::Result<
 /// Opens a regular file of a tree that a guest wrote: as [`open_file`] does, and nothing that is mounted there.
 pub(super) fn open_file_within(parent: BorrowedFd<'_>, name: impl Arg + Copy) -> io::Result<File> {
     refuse_special(parent, name)?;
-    let file = match rustix::fs::openat2(parent, name, FILE, Mode::empty(), ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS) {
-        // As for directories, below.
-        Err(Errno::NOSYS) => {
-            let file = rustix::fs::openat(parent, name, FILE, Mode::empty())?;
-            if rustix::fs::fstat(&file)?.st_dev != rustix::fs::fstat(parent)?.st_dev {
-                return Err(Errno::XDEV.into());
-            }
-            file
-        }
-        opened => opened?,
+    regular(open_within(parent, name, FILE)?)
+}
+
+/// Opens something in a tree that a guest wrote: neither through a link nor across a mount point.
+fn open_within(parent: BorrowedFd<'_>, name: impl Arg + Copy, flags: OFlags) -> rustix::io::Result<OwnedFd> {
+    let opened = rustix::fs::openat2(parent, name, flags, Mode::empty(), ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS);
+    let is_there = match opened {
+        Err(Errno::NOSYS) => false,
+        Err(Errno::PERM) => !is_filtered(parent),
+        Ok(_) | Err(_) => true,
     };
-    regular(file)
+    if is_there {
+        return opened;
+    }
+    // Before Linux 5.6 and in some sandboxes. Comparing devices misses a bind mount of the same file system,
+    // which nothing in a cell can make there.
+    let opened = rustix::fs::openat(parent, name, flags, Mode::empty())?;
+    if rustix::fs::fstat(&opened)?.st_dev == rustix::fs::fstat(parent)?.st_dev { Ok(opened) } else { Err(Errno::XDEV) }
+}
+
+/// Whether a filter, as older containers have one, answers EPERM for whatever is asked of `openat2`: it then does so also for the very directory,
+/// of which nothing but a handle is wanted, as no file system does.
+fn is_filtered(directory: BorrowedFd<'_>) -> bool {
+    let handle = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    matches!(rustix::fs::openat2(directory, c".", handle, Mode::empty(), ResolveFlags::empty()), Err(Errno::PERM))
 }
 
 /// Opens a file of ours for adding to it, which is made if there is none. A link, a FIFO, a device, and a file that has a name elsewhere, are
@@ -191,16 +204,7 @@ pub(super) fn descend(parent: BorrowedFd<'_>, name: impl Arg + Copy) -> rustix::
 }
 
 fn descend_with(parent: BorrowedFd<'_>, name: impl Arg + Copy, more: OFlags) -> rustix::io::Result<OwnedFd> {
-    let flags = DIRECTORY | more;
-    match rustix::fs::openat2(parent, name, flags, Mode::empty(), ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS) {
-        // Before Linux 5.6 and in some sandboxes. Comparing devices misses a bind mount of the same file system,
-        // which nothing in a cell can make there.
-        Err(Errno::NOSYS) => {
-            let dir = rustix::fs::openat(parent, name, flags, Mode::empty())?;
-            if rustix::fs::fstat(&dir)?.st_dev == rustix::fs::fstat(parent)?.st_dev { Ok(dir) } else { Err(Errno::XDEV) }
-        }
-        opened => opened,
-    }
+    open_within(parent, name, DIRECTORY | more)
 }
 
 /// Gives the owner back every right on a directory, which is found by handle and never through a link.

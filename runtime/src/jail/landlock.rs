@@ -111,9 +111,9 @@ fn restrict(files: Vec<FileRule>) -> Result<RestrictionStatus, JailError> {
 /// Why nothing is enforced; `None` where something is.
 fn missing(status: &RestrictionStatus) -> Option<String> {
     match (&status.landlock, &status.ruleset) {
-        (LandlockStatus::NotEnabled, _) => Some("it is built in, but not enabled at boot".to_owned()),
-        (LandlockStatus::NotImplemented, _) => Some("it is not built in, or older than Linux 5.13".to_owned()),
-        (LandlockStatus::Available { .. }, RulesetStatus::NotEnforced) => Some("no rule was taken".to_owned()),
+        (LandlockStatus::NotEnabled, _) => Some("Landlock is built in, but not enabled at boot".to_owned()),
+        (LandlockStatus::NotImplemented, _) => Some("Landlock is not built in, or the kernel is older than Linux 5.13".to_owned()),
+        (LandlockStatus::Available { .. }, RulesetStatus::NotEnforced) => Some("Landlock took no rule".to_owned()),
         (LandlockStatus::Available { .. }, RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced) => None,
     }
 }

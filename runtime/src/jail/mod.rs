@@ -35,6 +35,6 @@ pub use landlock::shield;
 pub use masks::SHOWN;
 pub use nameless::{Nameless, nameless, path_of};
 pub use newroot::{Bind, BindKind, Link, NewRoot, SCRATCH};
-pub use rlimits::NO_CORE_DUMP;
+pub use rlimits::{LOCKED, NO_CORE_DUMP, NO_PRIORITY, NO_REALTIME, QUEUES, SIGNALS, limit_open_files};
 pub use rules::{FileRule, Jail, JailLimits, Profile, Reach};
 pub use seccomp::{CONNECT, MARKS, SyscallRuling, Verdict, decides_only, hold, refuse_connects, ruling};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::{JailError, JailLimits, Profile};
 use crate::{
@@ -14,19 +14,51 @@ use crate::{
 const STACK_BYTES: u64 = 8 * 1024 * 1024;
 /// How far a program may raise that: a stack counts neither as private memory nor, without a control group, as anything else.
 const STACK_MOST_BYTES: u64 = 64 * 1024 * 1024;
-/// Memory that is never swapped out: what programs that keep a key need, and what Linux gave everyone before 5.16.
-const LOCKED_MOST_BYTES: u64 = 64 * 1024;
-/// POSIX message queues, which are memory of the kernel: one of the default size (ten messages of 8 KiB, and their heads).
-const QUEUES_MOST_BYTES: u64 = 128 * 1024;
-/// Queued signals and POSIX timers, which are memory of the kernel. Those of the same user's other processes count as well.
-const SIGNALS_MOST: u64 = 1024;
+/// What nobody asks for, and everybody has: a limit, what is promised of it, and what setting it is called.
+struct Kernel {
+    resource: Resource,
+    most: u64,
+    wall: Wall,
+    promise: &'static str,
+    step: &'static str,
+}
+
+/// What could be used to hold memory of the kernel, or more than one's share of the processors.
+#[rustfmt::skip]
+const KERNEL: [Kernel; 5] = [
+    // Memory that is never swapped out: what programs that keep a key need, and what Linux gave everyone before 5.16. Not of the limit of
+    // memory, which it does not hold.
+    Kernel { resource: Resource::Memlock, most: 64 * 1024, wall: Wall::Privileges, promise: LOCKED, step: "limit locked memory" },
+    // Memory of the kernel: one queue of the default size (ten messages of 8 KiB, and their heads).
+    Kernel { resource: Resource::Msgqueue, most: 128 * 1024, wall: Wall::Ipc, promise: QUEUES, step: "limit message queues" },
+    // And POSIX timers, which are memory of the kernel. Those of the same user's other processes count as well.
+    Kernel { resource: Resource::Sigpending, most: 1024, wall: Wall::Ipc, promise: SIGNALS, step: "limit queued signals" },
+    Kernel { resource: Resource::Rtprio, most: 0, wall: Wall::Privileges, promise: NO_REALTIME, step: "forbid realtime priority" },
+    Kernel { resource: Resource::Nice, most: 0, wall: Wall::Privileges, promise: NO_PRIORITY, step: "forbid higher priority" },
+];
+
+/// What is promised of locked memory.
+pub const LOCKED: &str = "locks at most 64 KiB of memory a process";
+/// What is promised of message queues.
+pub const QUEUES: &str = "holds at most 128 KiB in POSIX message queues";
+/// What is promised of queued signals.
+pub const SIGNALS: &str = "has at most 1024 signals and timers queued";
+/// What is promised of realtime priority.
+pub const NO_REALTIME: &str = "runs at no realtime priority";
+/// What is promised of ordinary priority.
+pub const NO_PRIORITY: &str = "runs at no higher priority than its operator";
 
 /// What is promised of core dumps: they would be written by the kernel, wherever the machine says.
 pub const NO_CORE_DUMP: &str = "leaves no core dump";
 
+/// How far a limit can be had: never above what is already in force.
+fn hard(resource: Resource, step: &'static str) -> Result<u64, JailError> {
+    Ok(unchecked::resource_limit(resource).map_err(JailError::step(step))?.maximum.unwrap_or(u64::MAX))
+}
+
 /// Sets a limit, soft and hard alike, or `grace` above for the hard one; never above what is already in force. Returns what was set.
 fn limit(resource: Resource, most: u64, grace: u64, step: &'static str) -> Result<Option<u64>, JailError> {
-    let hard = getrlimit(resource).maximum.unwrap_or(u64::MAX);
+    let hard = hard(resource, step)?;
     let rlimit = Rlimit { current: Some(most.min(hard)), maximum: Some(most.saturating_add(grace).min(hard)) };
     let set = rlimit.current;
     setrlimit(resource, rlimit).map_err(JailError::step(step))?;
@@ -37,7 +69,19 @@ fn size(bytes: u64) -> String {
     ByteSize::new(bytes).map_or_else(|| "0 B".to_owned(), |size| size.to_string())
 }
 
-/// Applies the limits.
+/// What limiting descriptors is called.
+const LIMIT_FILES: &str = "limit open descriptors";
+
+/// Limits the descriptors of this process, and of what it starts: of a process agent, at the last moment, since what its jail holds open while it
+/// is made is not the agent's.
+///
+/// # Errors
+/// What the kernel says.
+pub fn limit_open_files(most: u64) -> Result<(), JailError> {
+    limit(Resource::Nofile, most, 0, LIMIT_FILES).map(drop)
+}
+
+/// Applies the limits; but for the descriptors of a process agent, of which only the report speaks yet: see [`limit_open_files`].
 pub(super) fn apply(limits: &JailLimits, profile: Profile, report: &mut Report) -> Result<(), JailError> {
     let set = limit(Resource::Core, 0, 0, "forbid core dumps")?;
     report.full(Enforcer::Rlimit, Wall::Files, NO_CORE_DUMP).set = set;
@@ -45,7 +89,10 @@ pub(super) fn apply(limits: &JailLimits, profile: Profile, report: &mut Report) 
         kernel_resources(report)?;
     }
     if let Some(most) = limits.open_files {
-        let set = limit(Resource::Nofile, most, 0, "limit open descriptors")?;
+        let set = match profile {
+            Profile::Process => Some(most.min(hard(Resource::Nofile, LIMIT_FILES)?)),
+            Profile::WasmHost | Profile::Compiler => limit(Resource::Nofile, most, 0, LIMIT_FILES)?,
+        };
         let subject = Subject::limit(LimitName::OpenFiles, most);
         report.full(Enforcer::Rlimit, subject, format!("opens at most {most} descriptors a process")).set = set;
     }
@@ -109,17 +156,12 @@ fn cpu(most: Duration, counted_together: bool, profile: Profile, report: &mut Re
 fn kernel_resources(report: &mut Report) -> Result<(), JailError> {
     limit(Resource::Stack, STACK_BYTES, STACK_MOST_BYTES - STACK_BYTES, "limit the stack")?;
     let most = size(STACK_MOST_BYTES);
-    report.full(Enforcer::Rlimit, Subject::limit(LimitName::Stack, &most), format!("has at most {most} of stack a process"));
-    limit(Resource::Memlock, LOCKED_MOST_BYTES, 0, "limit locked memory")?;
-    let locked = format!("locks at most {} of memory a process", size(LOCKED_MOST_BYTES));
-    // Not of the limit of memory, which it does not hold.
-    report.full(Enforcer::Rlimit, Wall::Privileges, locked);
-    limit(Resource::Msgqueue, QUEUES_MOST_BYTES, 0, "limit message queues")?;
-    limit(Resource::Sigpending, SIGNALS_MOST, 0, "limit queued signals")?;
-    let most = size(QUEUES_MOST_BYTES);
-    report.full(Enforcer::Rlimit, Wall::Ipc, format!("holds at most {most} in POSIX message queues, and {SIGNALS_MOST} queued signals"));
-    limit(Resource::Rtprio, 0, 0, "forbid realtime priority")?;
-    limit(Resource::Nice, 0, 0, "forbid higher priority")?;
-    report.full(Enforcer::Rlimit, Wall::Privileges, "runs at no higher priority than its operator");
+    let stack = report.full(Enforcer::Rlimit, Subject::limit(LimitName::Stack, &most), format!("has at most {most} of stack a process"));
+    // A program may raise it so far.
+    stack.set = Some(STACK_MOST_BYTES);
+    for Kernel { resource, most, wall, promise, step } in KERNEL {
+        let set = limit(resource, most, 0, step)?;
+        report.full(Enforcer::Rlimit, wall, promise).set = set;
+    }
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{Error, Kind, Operator, Wish, plan::Planned, record::whole};
+use super::{Error, Kind, Operator, Wish, plan::Planned};
 use crate::{
     agent::{self, AgentError, DEFINITION_MOST_BYTES, DefinedProgram, Definition, Installed},
     backend::{
@@ -21,7 +21,10 @@ use crate::{
             imports::{self, Needs},
         },
     },
-    cell::{AgentName, BackendKind, text::one_line},
+    cell::{
+        AgentName, BackendKind,
+        text::{one_line, with_causes},
+    },
     home::ambient,
     policy::{Limits, Mount},
 };
@@ -180,7 +183,7 @@ impl Operator {
 fn trouble(error: Error) -> Result<String, Error> {
     match error.kind() {
         Kind::Internal => Err(error),
-        Kind::Refused | Kind::Usage | Kind::NotFound => Ok(one_line(&whole(&error), TROUBLE_MOST_BYTES)),
+        Kind::Refused | Kind::Usage | Kind::NotFound => Ok(one_line(&with_causes(&error), TROUBLE_MOST_BYTES)),
     }
 }
 

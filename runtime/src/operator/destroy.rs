@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::{Error, Operator, record::whole, teardown::Toll, undertake::Undertaking};
+use super::{Error, Operator, teardown::Toll, undertake::Undertaking};
 use crate::{
     audit::{Action, Draft, Phase},
-    cell::{CellId, Identity, Receipt, Record, State},
+    cell::{CellId, Identity, Receipt, Record, State, text::with_causes},
     failpoint::{self, Point},
     seal::{Signature, SignedReceipt},
 };
@@ -58,7 +58,7 @@ impl Operator {
             // There is room again, or there was; where there still is none, the next command tries.
             Ok(_) => drop(self.root.keep_reserve()),
             // The outcome of this very intent. Where it cannot be written, the next attempt finds this one open.
-            Err(error) => drop(self.note_failed(Action::Destroy, &record.proposal.cell_id, &whole(error))),
+            Err(error) => drop(self.note_failed(Action::Destroy, &record.proposal.cell_id, &with_causes(error))),
         }
         destroyed
     }
@@ -99,7 +99,7 @@ impl Operator {
             }
             // The cell is gone all the same: that is what was asked for.
             Some(Err(error)) => {
-                message.push_str(&format!("; {}", crate::cell::text::one_line(&whole(&error), 300)));
+                message.push_str(&format!("; {}", crate::cell::text::one_line(&with_causes(&error), 300)));
                 false
             }
             // Of a time before receipts were kept.

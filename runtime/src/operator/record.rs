@@ -24,7 +24,7 @@ impl Operator {
         let phase = phase_of(error);
         let id = cell.and_then(|given| given.parse::<CellId>().ok());
         // Where the registry cannot be written to, that is what went wrong already, or the next command meets it: the first reason stands.
-        let _ = self.note(action, phase, id.as_ref(), &whole(error));
+        let _ = self.note(action, phase, id.as_ref(), &crate::cell::text::with_causes(error));
         done
     }
 
@@ -101,18 +101,4 @@ fn phase_of(error: &Error) -> Phase {
         Kind::Refused | Kind::Usage | Kind::NotFound => Phase::Refused,
         Kind::Internal => Phase::Failed,
     }
-}
-
-/// An error and its causes, in one line; a cause that its effect already quotes is left out.
-pub(super) fn whole(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let said = cause.to_string();
-        if !text.contains(&said) {
-            text.push_str(&format!(": {said}"));
-        }
-        next = cause.source();
-    }
-    text
 }

@@ -31,6 +31,18 @@ pub enum LimitsError {
     },
 }
 
+/// The limits that are counts, each with the least and the most that it can be.
+pub const COUNTS: [(&str, u32, u32); 6] = [
+    ("table-elements", 1, 10_000_000),
+    ("instances", 1, 10_000),
+    // A process needs its three standard streams, its program and the libraries it is made of.
+    ("open-files", 16, 65_536),
+    ("processes", 1, 65_536),
+    ("messages", 1, 100_000),
+    // A fresh home has some twenty.
+    ("files", 64, 10_000_000),
+];
+
 /// The limits of one agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -133,17 +145,8 @@ impl Limits {
                 return Err(LimitsError::TooHigh { name, given: super::format_duration(given), most: super::format_duration(day) });
             }
         }
-        // A process needs its three standard streams, its program and the libraries it is made of.
-        let counts = [
-            ("table-elements", self.table_elements, 1, 10_000_000),
-            ("instances", self.instances, 1, 10_000),
-            ("open-files", self.open_files, 16, 65_536),
-            ("processes", self.processes, 1, 65_536),
-            ("messages", self.messages, 1, 100_000),
-            // A fresh home has some twenty.
-            ("files", self.files, 64, 10_000_000),
-        ];
-        for (name, given, least, most) in counts {
+        let counts = [self.table_elements, self.instances, self.open_files, self.processes, self.messages, self.files];
+        for ((name, least, most), given) in COUNTS.into_iter().zip(counts) {
             if given.get() > most {
                 return Err(LimitsError::TooHigh { name, given: given.to_string(), most: most.to_string() });
             }

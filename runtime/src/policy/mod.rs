@@ -15,7 +15,7 @@ mod setting;
 mod subject;
 
 pub use grants::{Access, EnvError, GuestPath, Mount, MountError, Policy, READ_BY_DEFAULT, is_of_a_shell, validate_variable};
-pub use limits::{Limits, LimitsError};
+pub use limits::{COUNTS, Limits, LimitsError};
 pub use overlap::{Overlap, Readable, overlap, overlap_of_reads};
 pub use plain::{Plain, plain};
 pub use promised::{Applier, Asked, Promised};

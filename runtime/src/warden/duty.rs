@@ -35,7 +35,10 @@ use super::{
 };
 use crate::{
     backend::{process, protocol::End, wasm},
-    cell::{AgentName, CloseReason, Event, FailReason, Opaque, ProcessRef, Record, Run, RunEnd, State, text::one_line},
+    cell::{
+        AgentName, CloseReason, Event, FailReason, Opaque, ProcessRef, Record, Run, RunEnd, State,
+        text::{one_line, with_causes},
+    },
     failpoint::{self, Point},
     home::{LayoutError, LeaseError, ambient::RootError},
     jail::liveness,
@@ -59,10 +62,10 @@ pub enum WardenError {
     #[error("{0}")]
     Root(#[from] RootError),
     /// The cell's directory.
-    #[error("{}", whole(.0))]
+    #[error("{}", with_causes(.0))]
     Layout(#[from] LayoutError),
     /// The cell's lease.
-    #[error("{}", whole(.0))]
+    #[error("{}", with_causes(.0))]
     Lease(#[from] LeaseError),
     /// A cell that lived before, and cannot live again.
     #[error("{0}")]
@@ -80,28 +83,17 @@ pub enum WardenError {
     #[error("open the cell's own files: {0}")]
     Control(#[source] io::Error),
     /// A process agent.
-    #[error("{}", whole(.0))]
+    #[error("{}", with_causes(.0))]
     Process(#[from] process::SpawnError),
     /// A wasm host.
-    #[error("{}", whole(.0))]
+    #[error("{}", with_causes(.0))]
     Wasm(#[from] wasm::SpawnError),
     /// The registry.
-    #[error("{}", whole(.0))]
+    #[error("{}", with_causes(.0))]
     Registry(#[from] RegistryError),
     /// The event loop, or this process' own identity.
     #[error("watch over the cell: {0}")]
     Watch(#[from] io::Error),
-}
-
-/// An error and its causes, each after a colon: a warden has one line to say what went wrong.
-pub(super) fn whole(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(&format!(": {source}"));
-        next = source.source();
-    }
-    text
 }
 
 /// Watches over a cell from its proposal to its end. `ready` is called once the cell is active, durably.

@@ -93,10 +93,11 @@ pub fn main_warden() -> ExitCode {
 /// Lets the warden open as many descriptors as its user may: each agent that writes has a log, and each member connections. Its children
 /// have limits of their own.
 fn many_descriptors() {
-    let limits = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let raised = rustix::process::Rlimit { current: limits.maximum, ..limits };
     // Where that is not allowed, there are as many as there were.
-    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised);
+    if let Ok(limits) = crate::unchecked::resource_limit(rustix::process::Resource::Nofile) {
+        let raised = rustix::process::Rlimit { current: limits.maximum, ..limits };
+        let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised);
+    }
 }
 
 /// Says the one line, then lets go of the pipe: whoever reads it must not wait for the end of the cell.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     SPEC_MOST_BYTES,
-    duty::{WardenError, whole},
+    duty::WardenError,
     make::{place_of, seen_from},
     spec::AgentPlan,
 };
@@ -31,7 +31,10 @@ use crate::{
         spawned::Spawned,
         wasm,
     },
-    cell::{AgentName, CellId, text::one_line},
+    cell::{
+        AgentName, CellId,
+        text::{one_line, with_causes},
+    },
     home::{Root, Stage, clear_stale},
     jail::{
         cgroup,
@@ -89,7 +92,7 @@ pub fn main_rehearse() -> ExitCode {
         Ok(serde_json::from_reader(io::Read::take(io::stdin().lock(), SPEC_MOST_BYTES))?)
     };
     let rehearsal = match read() {
-        Ok(spec) => rehearse(&spec).map_or_else(|error| Rehearsal::Failed(whole(&error)), Rehearsal::Done),
+        Ok(spec) => rehearse(&spec).map_or_else(|error| Rehearsal::Failed(with_causes(&error)), Rehearsal::Done),
         Err(error) => Rehearsal::Failed(error.to_string()),
     };
     let said = serde_json::to_writer(io::stdout().lock(), &rehearsal).map_err(io::Error::from).and_then(|()| io::stdout().flush());

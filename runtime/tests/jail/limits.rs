@@ -3,9 +3,12 @@
 use std::{sync::Arc, time::Instant};
 
 use lazarus::{
-    backend::process::{Groups, ProcessOptions, spawn},
+    backend::{
+        process::{Groups, ProcessOptions, spawn},
+        protocol::End,
+    },
     jail::cgroup::Cgroup,
-    policy::{Enforcer, Extent, LimitName, Subject},
+    policy::{Access, Enforcer, Extent, LimitName, Subject},
 };
 
 use crate::{
@@ -16,6 +19,7 @@ use crate::{
 pub const CASES: &[Case] = &[
     ("the_cpu_time_of_all_processes_is_counted_together", cpu),
     ("memory_of_the_kernel_is_bounded", kernel),
+    ("the_least_that_an_agent_may_be_given_runs_it", least),
     ("memory_file_systems_are_bounded_in_bytes_and_files", scratch),
 ];
 
@@ -25,7 +29,7 @@ const SPIN: &str = "spin() { while :; do :; done; }; spin & spin & wait";
 fn cpu() {
     let world = World::new();
     let cell = "laz-0011aadd".parse().unwrap();
-    let group = match Cgroup::create(&cell, &"probe".parse().unwrap(), &world.policy.limits) {
+    let group = match Cgroup::create(&cell, &"probe".parse().unwrap(), &world.policy.limits, 0) {
         Ok(group) if group.holds().cpu => Arc::new(group),
         Ok(_) | Err(_) => {
             // An ordinary user has none here: then each process is counted for itself, and the report says so.
@@ -61,6 +65,34 @@ fn cpu() {
     spinning.kill(LONG).unwrap();
     assert!(spinning.reap(LONG).unwrap().is_some());
     assert!(group.cpu_used().unwrap() - before >= std::time::Duration::from_millis(500), "the ended count as well");
+}
+
+/// With namespaces and without: what the jail itself needs is none of it.
+fn least() {
+    for namespaces in [namespaces(), no_namespaces()] {
+        let mut world = World::new();
+        (world.namespaces, world.speaks) = (namespaces, true);
+        // Without a control group, the threads of this program that follow the agent count as well.
+        world.policy.limits.processes = 8.try_into().unwrap();
+        world.policy.limits.open_files = 16.try_into().unwrap();
+        for path in ["ro", "rw", "outside"] {
+            world.mount(path, &world.path(path), Access::Rw);
+        }
+        let life = world.run(&["/usr/bin/true"]);
+        assert!(life.ready && life.end == Some(End::Exited { code: 0 }), "{life:?}");
+        let life = world.run(&["sh", "-c", "ulimit -n; ulimit -Hn"]);
+        assert_eq!(life.stdout, "16\n16\n", "{life:?}");
+        let Ok(group) = Cgroup::create(&"laz-0011aaee".parse().unwrap(), &"probe".parse().unwrap(), &world.policy.limits, 0) else {
+            continue;
+        };
+        let groups = Groups::Made(Arc::new(group));
+        for (processes, said) in [(1, "first\n"), (2, "first\nsecond\n")] {
+            world.policy.limits.processes = processes.try_into().unwrap();
+            let options = ProcessOptions { groups: groups.clone(), ..world.options() };
+            let life = live(spawn(&world.launch(&["sh", "-c", "echo first; /bin/echo second; exit 0"]), &options).unwrap());
+            assert_eq!(life.stdout, said, "{life:?}");
+        }
+    }
 }
 
 /// The line of `/proc/self/limits` that begins with a name: what is in force, and how far it can be raised.

@@ -260,6 +260,7 @@ fn crowded(path: &str) -> String {
     while let Ok(child) = std::process::Command::new("/bin/sleep").arg("1000").spawn() {
         children.push(child);
     }
+    let count = children.len();
     let crowded = connect(path).map_err(|error| error.raw_os_error());
     let mut end = |mut child: std::process::Child| child.kill().and_then(|()| child.wait()).unwrap();
     children.pop().map(&mut end).unwrap();
@@ -267,7 +268,7 @@ fn crowded(path: &str) -> String {
     for child in children {
         end(child);
     }
-    format!("{crowded:?}, then {roomy:?}")
+    format!("{count}: {crowded:?}, then {roomy:?}")
 }
 
 /// A call by number, `raw:NUMBER:ARGUMENT:…`, for those that nothing wraps safely. Needs perl, whose `syscall` is what the shell lacks.

@@ -191,7 +191,7 @@ fn inner_no_control_groups() {
     let mut world = World::new();
     world.policy.limits.memory = ByteSize::mib(64);
     let cell = "laz-0011aacc".parse().unwrap();
-    let made = Cgroup::create(&cell, &"probe".parse().unwrap(), &world.policy.limits);
+    let made = Cgroup::create(&cell, &"probe".parse().unwrap(), &world.policy.limits, 0);
     assert!(made.is_err(), "{made:?}");
     assert_eq!(cgroup::leftovers(&cell), Vec::<std::path::PathBuf>::new());
     let life = world.run(&["true"]);
@@ -222,7 +222,7 @@ fn control_groups() {
     let mut world = World::new();
     world.policy.limits.memory = ByteSize::mib(64);
     world.policy.limits.processes = 40.try_into().unwrap();
-    let group = match Cgroup::create(&cell, &"probe".parse().unwrap(), &world.policy.limits) {
+    let group = match Cgroup::create(&cell, &"probe".parse().unwrap(), &world.policy.limits, 0) {
         Ok(group) => std::sync::Arc::new(group),
         Err(error) => {
             // An ordinary user has none here; then the limits fall to rlimits, and the report says so.

@@ -50,7 +50,7 @@ pub(super) enum Attended {
 }
 
 /// Waits for whatever ends, until it is the agent's main process; passes on what the warden says; has connections led once there is one.
-pub(super) fn attend(socket: &OwnedFd, main: &Started, deaths: &Deaths, mut leader: Option<Leader>) -> Attended {
+pub(super) fn attend(socket: &OwnedFd, main: &mut Started, deaths: &Deaths, mut leader: Option<Leader>) -> Attended {
     loop {
         let connects = leader.as_ref().and_then(Leader::waits);
         let watched = [Some(deaths.0.as_fd()), Some(socket.as_fd()), connects];
@@ -71,6 +71,7 @@ pub(super) fn attend(socket: &OwnedFd, main: &Started, deaths: &Deaths, mut lead
             return Attended::Alone;
         }
         if let Some(leader) = leader.as_mut().filter(|_| connects) {
+            main.room.give_up();
             leader.begin();
         }
     }

@@ -2,7 +2,7 @@
 //! where the agent has files of the machine, what may be changed about them.
 //!
 //! ```text
-//!  hold ── connections alone ──→ waits ─ first call ─→ a thread leads   (most agents never make one)
+//!  hold ── connections alone ──→ waits ─ first call ─→ a thread leads   (most agents never make one: its room is kept)
 //!     └─── changes, too ───────→ a thread leads, from before the first: it makes such calls itself, and must not be held with the agent
 //! ```
 
@@ -15,6 +15,7 @@ use std::{
         mpsc::{SyncSender, sync_channel},
     },
     thread,
+    time::Duration,
 };
 
 use super::{connect, marks::Marks};
@@ -22,6 +23,10 @@ use crate::{
     jail::{CONNECT, MARKS, decides_only, hold},
     unchecked,
 };
+
+/// How often a thread is tried to be made, and how long to wait in between.
+const BEGIN_TRIES: u32 = 10;
+const BEGIN_AGAIN: Duration = Duration::from_millis(1);
 
 /// What is decided.
 pub(super) struct Duties {
@@ -70,12 +75,21 @@ impl Leader {
 
     /// Decides about calls from now on, in a thread of its own: whoever makes one could keep it waiting.
     ///
-    /// An agent that has used up its processes leaves none for that thread. Its connection then fails, as one does that finds no room
-    /// (`EAGAIN`), and the next one is as good as the first.
+    /// There is room for it, which is not the agent's. Where processes are counted for the whole machine or user, there may be none all the same: the
+    /// connection then fails, as one does that finds no room (`EAGAIN`), and the next one is as good as the first.
     pub(super) fn begin(&mut self) {
         let Some(duties) = self.duties.clone() else { return };
         let listener = Arc::clone(&self.listener);
-        if thread::Builder::new().spawn(move || lead(&listener, &duties)).is_ok() {
+        // A thread that has ended is still counted for a moment.
+        let begun = (0..BEGIN_TRIES).any(|_| {
+            let (listener, duties) = (Arc::clone(&listener), Arc::clone(&duties));
+            let begun = thread::Builder::new().spawn(move || lead(&listener, &duties)).is_ok();
+            if !begun {
+                thread::sleep(BEGIN_AGAIN);
+            }
+            begun
+        });
+        if begun {
             self.duties = None;
         } else if let Ok(held) = unchecked::held_call(self.listener.as_fd()) {
             let _ = unchecked::end_held_call(self.listener.as_fd(), held.id, libc::EAGAIN);

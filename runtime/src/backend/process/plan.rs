@@ -12,6 +12,7 @@ use super::{
     SpawnError,
     connect::CELL_SOCKET,
     sources::{self, NoNamespace},
+    spawn::reapers_own,
     spec::{Held, Linked, Place, Spec, View},
 };
 use crate::{
@@ -20,7 +21,7 @@ use crate::{
         parcel::Parcel,
         reach::{MADE_UP, STREAMS},
     },
-    jail::{cgroup::Cgroup, usher::Door},
+    jail::{cgroup::Cgroup, liveness, usher::Door},
     policy::Granted,
 };
 
@@ -63,6 +64,7 @@ pub(super) fn plan(launch: &Launch, none: NoNamespace<'_>, given: Given<'_>, par
         }
         (None, None) => return Err(SpawnError::Handoff(io::Error::other("there is no network namespace for it"))),
     };
+    let held = cgroup.map(Held::by).unwrap_or_default();
     Ok(Spec {
         agent: launch.agent.clone(),
         argv: argv.clone(),
@@ -71,12 +73,12 @@ pub(super) fn plan(launch: &Launch, none: NoNamespace<'_>, given: Given<'_>, par
         limits: launch.policy.limits.clone(),
         accept_degraded: launch.policy.accept_degraded,
         rehearsal,
-        processes_of_others: if none.is_some() { processes_of_user() } else { 0 },
+        processes_of_others: if held.processes { 0 } else { processes_of_others(none.is_none()) },
         view,
         places,
         control_groups: doors.into_iter().map(|door| parcel.enclose(door)).collect(),
         hatch: hatch.map(|hatch| parcel.enclose(hatch)),
-        held: cgroup.map(Held::by).unwrap_or_default(),
+        held,
     })
 }
 
@@ -106,7 +108,21 @@ fn texts(launch: &Launch) -> Vec<(PathBuf, String)> {
     vec![(passwd.into(), format!("{name}:x:{user}:{group}:{name}:{home}:/bin/sh\n")), (groups.into(), format!("{name}:x:{group}:\n"))]
 }
 
-/// Counts the processes and threads of this user, on the whole machine: as RLIMIT_NPROC does.
+/// The processes and threads that the kernel counts with the agent's, as RLIMIT_NPROC does, with those that its reaper will have. The reaper itself
+/// is there already.
+fn processes_of_others(namespaces: bool) -> u64 {
+    let there = if namespaces { processes_of_cell() } else { processes_of_user() };
+    there + u64::from(reapers_own(namespaces)) - 1
+}
+
+/// Counts the processes and threads of this cell: in a user namespace of its own, there are no others.
+fn processes_of_cell() -> u64 {
+    let own = std::process::id();
+    let threads = |pid: u32| fs::metadata(format!("/proc/{pid}/task")).map_or(0, |task| task.nlink().saturating_sub(2));
+    liveness::descendants(own).unwrap_or_default().into_iter().chain([own]).map(threads).sum()
+}
+
+/// Counts the processes and threads of this user, on the whole machine.
 fn processes_of_user() -> u64 {
     let user = getuid().as_raw();
     let Ok(processes) = fs::read_dir("/proc") else { return 0 };

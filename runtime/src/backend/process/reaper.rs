@@ -29,7 +29,7 @@ use crate::{
         protocol::{FromChild, REPORT_PIECE_BYTES},
         spawned::kill_own,
     },
-    cell::AgentName,
+    cell::{AgentName, text::with_causes},
     jail::{Bind, BindKind, FileRule, Jail, JailError, JailLimits, Link, NewRoot, Profile, Reach, refuse_connects, streams, usher::Door},
     policy::{Access, Address, Enforcer, Granted, LimitName, Limits, Report, Subject, Wall, format_duration},
     unchecked::{self, NothingInherited},
@@ -71,18 +71,6 @@ fn step<E: Into<io::Error>>(step: &'static str) -> impl FnOnce(E) -> ReaperError
     move |source| ReaperError::Step { step, source: source.into() }
 }
 
-/// An error and its causes, in one line.
-fn one_line(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        cause = error.source();
-    }
-    line
-}
-
 /// Runs the reaper: what `lazarus __jail --socket M` does.
 ///
 /// To be called first thing in a fresh process: it confines the only thread.
@@ -91,7 +79,7 @@ pub fn main_jail(socket: RawFd) -> ExitCode {
         Ok(taken) => taken,
         Err(error) => {
             // Without a socket there is no other way to say it: somebody ran the hidden command by hand.
-            eprintln!("lazarus: failed to {}", one_line(&error));
+            eprintln!("lazarus: failed to {}", with_causes(&error));
             return ExitCode::from(FAILED);
         }
     };
@@ -101,16 +89,16 @@ pub fn main_jail(socket: RawFd) -> ExitCode {
     };
     let agent = spec.agent.clone();
     let own_namespace = matches!(spec.view, View::Own { .. });
-    let main = match bring_up(spec, closed, parcel, &socket) {
+    let mut main = match bring_up(spec, closed, parcel, &socket) {
         Ok(Some(main)) => main,
         Ok(None) => return ExitCode::SUCCESS,
         Err(error) => {
-            tell(&socket, &FromChild::Refused { agent, message: one_line(&error) });
+            tell(&socket, &FromChild::Refused { agent, message: with_causes(&error) });
             return ExitCode::from(FAILED);
         }
     };
     tell(&socket, &FromChild::Ready { agent: agent.clone() });
-    let attended = attend(&socket, &main.started, &main.deaths, main.leader);
+    let attended = attend(&socket, &mut main.started, &main.deaths, main.leader);
     if !own_namespace {
         end_descendants();
     }
@@ -135,7 +123,7 @@ fn not_understood(socket: &OwnedFd, description: &Description, error: &HandoffEr
         agent: AgentName,
     }
     if let Some(Named { agent }) = description.understand_of_any_build() {
-        tell(socket, &FromChild::Refused { agent, message: one_line(error) });
+        tell(socket, &FromChild::Refused { agent, message: with_causes(error) });
     }
     ExitCode::from(FAILED)
 }
@@ -229,8 +217,9 @@ fn bring_up(spec: Spec, closed: NothingInherited, mut parcel: Arrived, socket: &
         return Ok(None);
     }
     let deaths = Deaths::watch().map_err(step("watch for what ends"))?;
-    let started = prepared.start(inner)?;
+    // Before the agent's limit of descriptors is this process's, too.
     let null = std::fs::File::options().read(true).write(true).open("/dev/null").map_err(step("open /dev/null"))?;
+    let started = prepared.start(u64::from(spec.limits.open_files.get()), inner)?;
     // The agent's streams are the agent's alone: whoever reads them sees them end when it closes them.
     dup2_stdin(&null).and_then(|()| dup2_stdout(&null)).and_then(|()| dup2_stderr(&null)).map_err(step("let go of the streams"))?;
     Ok(Some(MainProcess { started, deaths, leader }))
@@ -371,6 +360,6 @@ mod tests {
     #[test]
     fn a_cause_is_told_in_one_line() {
         let error = ReaperError::ControlGroup(io::Error::from_raw_os_error(libc::ENOENT));
-        assert_eq!(one_line(&error), "join a control group: No such file or directory (os error 2)");
+        assert_eq!(with_causes(&error), "join a control group: No such file or directory (os error 2)");
     }
 }

@@ -111,16 +111,27 @@ enum Outcome {
     NoNamespaces(String),
 }
 
+/// Processes and threads of a reaper: itself, the thread that starts the agent, or in its place one that leads its connections, and, without
+/// namespaces, one that decides about marks of files. What they are not is the agent's.
+pub(super) const fn reapers_own(namespaces: bool) -> u32 {
+    if namespaces { 2 } else { 3 }
+}
+
 /// Has a nursery thread start the reaper, and makes the control groups meanwhile.
 fn raise(launch: &Launch, options: &mut ProcessOptions, none: Option<String>, rehearsal: bool) -> Result<Outcome, SpawnError> {
     let (tell, groups) = sync_channel(1);
+    let beside = reapers_own(none.is_none());
     let birth = Birth { launch: launch.clone(), none, speaks: options.speaks, reaper: options.reaper.clone(), groups, rehearsal };
     let meanwhile = || {
         let cgroup = match &options.groups {
             Groups::None => None,
-            Groups::Made(cgroup) => Some(Arc::clone(cgroup)),
+            Groups::Made(cgroup) => {
+                // It may have been made for a reaper that was to have namespaces. Where that cannot be changed, the agent has one process less.
+                let _ = cgroup.beside(&launch.policy.limits, beside);
+                Some(Arc::clone(cgroup))
+            }
             // Where the machine gives no group, the agent is limited process by process, and its report says so.
-            Groups::Of(cell) => Cgroup::create(cell, &launch.agent, &launch.policy.limits).ok().map(Arc::new),
+            Groups::Of(cell) => Cgroup::create(cell, &launch.agent, &launch.policy.limits, beside).ok().map(Arc::new),
         };
         options.groups = cgroup.clone().map_or(Groups::None, Groups::Made);
         // A birth that failed has no use for them.

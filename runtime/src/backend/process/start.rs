@@ -5,14 +5,14 @@ use std::{
     os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
     process::Command,
-    sync::mpsc::sync_channel,
-    thread,
+    sync::mpsc::{SyncSender, sync_channel},
+    thread::{self, JoinHandle},
 };
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use crate::{
-    jail::{FileRule, JailError, liveness::PidFd, shield},
+    jail::{FileRule, JailError, limit_open_files, liveness::PidFd, shield},
     policy::{Enforcer, Report, Subject, Wall},
 };
 
@@ -38,14 +38,37 @@ pub(super) enum StartError {
     Empty,
     #[error("separate the agent from its reaper")]
     Shield(#[source] Box<JailError>),
+    #[error("limit what the agent has open")]
+    Limit(#[source] Box<JailError>),
+    #[error("start {command:?}: {AGAIN}")]
+    Again { command: String },
     #[error("watch the agent")]
     Watch(#[source] io::Error),
 }
+
+/// Why no process can be started (EAGAIN): the kernel says no more.
+const AGAIN: &str = "there is room for no process, within its limit of processes, its user's or the machine's";
 
 /// The agent's main process, running its program.
 pub(super) struct Started {
     pub pid: Pid,
     pub handle: PidFd,
+    pub room: Room,
+}
+
+/// The thread that started the agent. It does nothing more, and stays: where processes are counted, it keeps room for a thread of the reaper's
+/// that may be needed later, and which an agent that has used up its own would otherwise leave none.
+pub(super) struct Room(Option<(SyncSender<()>, JoinHandle<()>)>);
+
+impl Room {
+    /// Makes room for another thread.
+    pub(super) fn give_up(&mut self) {
+        if let Some((hold, thread)) = self.0.take() {
+            drop(hold);
+            // It ends at once, and cannot have panicked.
+            let _ = thread.join();
+        }
+    }
 }
 
 fn bounded(command: &str) -> String {
@@ -101,33 +124,48 @@ impl Prepared {
         }
     }
 
-    /// Starts the program. It has executed when this returns. `files`, where the agent reaches less than this process does.
-    pub(super) fn start(self, files: Option<Vec<FileRule>>) -> Result<Started, StartError> {
+    /// Starts the program, which may open so many descriptors, as this process may from then on. It has executed when this returns. `files`, where
+    /// the agent reaches less than this process does.
+    pub(super) fn start(self, open_files: u64, files: Option<Vec<FileRule>>) -> Result<Started, StartError> {
         let Self { command, name } = self;
-        spawn(command, name, files)
+        spawn(command, name, open_files, files)
     }
 }
 
-fn spawn(mut command: Command, name: String, files: Option<Vec<FileRule>>) -> Result<Started, StartError> {
+fn spawn(mut command: Command, name: String, open_files: u64, files: Option<Vec<FileRule>>) -> Result<Started, StartError> {
     // A layer of Landlock binds a thread: one of its own starts the agent, one layer further in than this process, which it
-    // then can neither signal nor trace. It ends by itself; nothing waits for that.
+    // then can neither signal nor trace.
     let (tell, told) = sync_channel(1);
+    let (hold, held) = sync_channel::<()>(0);
+    let none_left = bounded(&name);
     let start = move || {
         let shielded = shield(files).map_err(|error| StartError::Shield(Box::new(error)));
-        let _ = tell.send(shielded.and_then(|()| command.spawn().map_err(|source| explain(&name, source))));
+        // The very last thing: what the jail needed is none of the agent's.
+        let limited = shielded.and_then(|()| limit_open_files(open_files).map_err(|error| StartError::Limit(Box::new(error))));
+        let _ = tell.send(limited.and_then(|()| command.spawn().map_err(|source| explain(&name, source))));
+        drop(command);
+        // Nothing is ever sent.
+        let _ = held.recv();
     };
-    thread::Builder::new().spawn(start).map_err(StartError::Watch)?;
+    let thread = thread::Builder::new().spawn(start).map_err(|source| match source.raw_os_error() {
+        Some(libc::EAGAIN) => StartError::Again { command: none_left },
+        _ => StartError::Watch(source),
+    })?;
     let spawned = told.recv().map_err(|_| StartError::Watch(io::Error::other("the starting thread ended early")))??;
     // Not waited for yet, so that its number is its own. Waiting is the reaper's work, for this child and all others.
     let pid =
         i32::try_from(spawned.id()).ok().and_then(Pid::from_raw).ok_or_else(|| StartError::Watch(io::ErrorKind::InvalidData.into()))?;
     let handle = pidfd_open(pid, PidfdFlags::empty()).map_err(|errno| StartError::Watch(errno.into()))?;
-    Ok(Started { pid, handle: PidFd::of_child(handle) })
+    Ok(Started { pid, handle: PidFd::of_child(handle), room: Room(Some((hold, thread))) })
 }
 
 fn explain(name: &str, source: io::Error) -> StartError {
     let command = bounded(name);
-    if source.kind() == io::ErrorKind::NotFound { StartError::Missing { command } } else { StartError::Exec { command, source } }
+    match source.raw_os_error() {
+        Some(libc::ENOENT) => StartError::Missing { command },
+        Some(libc::EAGAIN) => StartError::Again { command },
+        _ => StartError::Exec { command, source },
+    }
 }
 
 #[cfg(test)]

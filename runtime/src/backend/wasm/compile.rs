@@ -29,7 +29,7 @@ use super::{
     look::{LookError, look},
     text::one_line,
 };
-use crate::backend::WasmForm;
+use crate::{backend::WasmForm, cell::text::with_causes};
 
 /// The hidden subcommand that runs [`main_compile`].
 pub const COMPILE_COMMAND: &str = "__compile";
@@ -268,9 +268,8 @@ pub fn main_compile() -> ExitCode {
     match answer_stdin(inspect_only) {
         Ok(()) => ExitCode::SUCCESS,
         Err(refusal) => {
-            let cause = std::error::Error::source(&refusal).map(|cause| format!(": {cause}")).unwrap_or_default();
             // Nobody is left to tell if this fails.
-            let _ = writeln!(io::stderr(), "{}", one_line(&format!("{refusal}{cause}"), MESSAGE_MOST));
+            let _ = writeln!(io::stderr(), "{}", one_line(&with_causes(&refusal), MESSAGE_MOST));
             ExitCode::FAILURE
         }
     }

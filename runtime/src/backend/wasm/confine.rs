@@ -6,12 +6,13 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::host::{Loaded, most_resources};
 use crate::{
     jail::{Jail, JailError, JailLimits, Profile, Reach},
     policy::{Enforcer, Entry, Extent, Report, Subject, Wall},
+    unchecked,
 };
 
 /// CPU time of a compilation, over all its threads: its deadline, on the cores of a large machine.
@@ -36,8 +37,9 @@ pub fn compiler() -> Result<(), JailError> {
 
 /// Lets this process open as many descriptors as it may, until [`host`] says how many it needs. Where it cannot, opening fails in its time.
 pub fn make_room() {
-    let most = getrlimit(Resource::Nofile).maximum;
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most });
+    if let Ok(Rlimit { maximum, .. }) = unchecked::resource_limit(Resource::Nofile) {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
 }
 
 /// Confines the host, after loading and before any guest code; returns what the kernel gave, which is the same for all its guests.
@@ -70,7 +72,7 @@ pub fn host(guests: &[Loaded], socket: impl AsFd) -> Result<Report, JailError> {
             jail = jail.allow(place.dir.dir.as_fd().try_clone_to_owned().map_err(duplicate)?, reach);
         }
     }
-    let given = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
+    let given = unchecked::resource_limit(Resource::Nofile).map_err(duplicate)?.maximum.unwrap_or(u64::MAX);
     let mut report = jail.apply()?;
     if guests.len() > 1 {
         let because = "the agents of one host share its jail: between them stands the wasm wall alone";

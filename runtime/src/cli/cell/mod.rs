@@ -55,13 +55,7 @@ impl From<Refusal> for Failure {
 
 /// An error and its causes, in one line.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
-    crate::cell::text::one_line(&text, 2000)
+    crate::cell::text::one_line(&crate::cell::text::with_causes(error), 2000)
 }
 
 /// A success envelope: what the cell gave.

@@ -81,11 +81,12 @@ pub fn name(cell: &CellId, agent: &AgentName) -> String {
 }
 
 impl Cgroup {
-    /// Makes the groups of an agent and sets their limits.
+    /// Makes the groups of an agent and sets their limits; `beside` processes and threads in them are not the agent's.
     ///
     /// # Errors
     /// Where the machine gives none; the agent is then limited process by process.
-    pub fn create(cell: &CellId, agent: &AgentName, limits: &Limits) -> Result<Self, CgroupUnavailable> {
+    pub fn create(cell: &CellId, agent: &AgentName, limits: &Limits, beside: u32) -> Result<Self, CgroupUnavailable> {
+        let limits = &Limits { processes: limits.processes.saturating_add(beside), ..limits.clone() };
         let mut made = Self { groups: Vec::new(), swaps: false, fresh: true, before: Before::default() };
         let mut unusable = None;
         for parent in parents() {
@@ -189,6 +190,15 @@ impl Cgroup {
         hits
     }
 
+    /// Has another number of processes and threads that are not the agent's.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn beside(&self, limits: &Limits, beside: u32) -> io::Result<()> {
+        let limits = Limits { processes: limits.processes.saturating_add(beside), ..limits.clone() };
+        self.groups.iter().try_for_each(|group| group.limit_processes(&limits))
+    }
+
     /// The processes that are in the groups now.
     ///
     /// # Errors
@@ -228,9 +238,7 @@ impl Group {
     /// Sets the limits that this group holds. True where memory can be swapped out beyond them.
     fn limit(&self, limits: &Limits) -> io::Result<bool> {
         let write = |file: &str, value: u64| fs::write(self.path.join(file), value.to_string());
-        if self.holds.processes {
-            write("pids.max", u64::from(limits.processes.get()))?;
-        }
+        self.limit_processes(limits)?;
         if !self.holds.memory {
             return Ok(false);
         }
@@ -250,6 +258,10 @@ impl Group {
         };
         // Not every kernel counts swap; where there is none, nothing is lost.
         Ok(swap.is_err() && machine_swaps())
+    }
+
+    fn limit_processes(&self, limits: &Limits) -> io::Result<()> {
+        if self.holds.processes { fs::write(self.path.join("pids.max"), limits.processes.to_string()) } else { Ok(()) }
     }
 
     /// The file through which a process of one thread joins. In version 1 it is a thread that joins, by `tasks`: moving itself, it needs

@@ -8,8 +8,8 @@ use super::{
     parse::plain,
 };
 use crate::{
-    jail::{GAINS_NO_CAPABILITY, NO_CORE_DUMP},
-    policy::{Enforcer, Entry, LimitName, Subject, Wall},
+    jail::{GAINS_NO_CAPABILITY, LOCKED, NO_CORE_DUMP, NO_PRIORITY, NO_REALTIME, QUEUES, SIGNALS},
+    policy::{Enforcer, Entry, LimitName, Subject},
 };
 
 /// How many things that should not be there are named.
@@ -113,6 +113,16 @@ fn ids(expected: &Expected<'_>, threads: &[Status], checks: &mut Checks<'_>) {
     }
 }
 
+/// Limits that nobody asks for, by what is promised of them.
+const OF_WALLS: [(&str, Resource); 6] = [
+    (NO_CORE_DUMP, Resource::Core),
+    (LOCKED, Resource::Locked),
+    (QUEUES, Resource::Queues),
+    (SIGNALS, Resource::Signals),
+    (NO_PRIORITY, Resource::Nice),
+    (NO_REALTIME, Resource::Realtime),
+];
+
 /// The resource that an entry with a number is about.
 fn resource(entry: &Entry) -> Option<Resource> {
     if entry.enforcer != Enforcer::Rlimit {
@@ -125,9 +135,9 @@ fn resource(entry: &Entry) -> Option<Resource> {
             LimitName::Cpu => Some(Resource::Cpu),
             LimitName::Memory => Some(Resource::Data),
             LimitName::Processes => Some(Resource::Processes),
+            LimitName::Stack => Some(Resource::Stack),
             LimitName::TableElements
             | LimitName::Instances
-            | LimitName::Stack
             | LimitName::Event
             | LimitName::Idle
             | LimitName::Messages
@@ -138,8 +148,8 @@ fn resource(entry: &Entry) -> Option<Resource> {
             | LimitName::Ttl
             | LimitName::Timeout => None,
         },
-        Subject::Wall { which: Wall::Files } if entry.promise == NO_CORE_DUMP => Some(Resource::Core),
-        Subject::Wall { .. } | Subject::Path { .. } | Subject::Variable { .. } | Subject::Address { .. } | Subject::Unnamed => None,
+        Subject::Wall { .. } => OF_WALLS.iter().find(|(promise, _)| entry.promise == *promise).map(|(_, resource)| *resource),
+        Subject::Path { .. } | Subject::Variable { .. } | Subject::Address { .. } | Subject::Unnamed => None,
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::{
     jail::observe::{Agrees, Who},
-    policy::{Access, Granted, Report},
+    policy::{Access, Granted, Report, Wall},
 };
 
 const PROGRAM: &str = "/opt/lazarus/lazarus";
@@ -118,6 +118,23 @@ fn limits_that_were_raised_are_found() {
     assert_eq!(limit(1, (Some(257), Some(257))), no("limit: Max open files"));
     assert_eq!(limit(1, (Some(256), None)), no("limit: Max open files"), "it could raise it itself");
     assert_eq!(limit(2, (Some(3600), Some(3602))), no("limit: Max cpu time"));
+    // Those that nobody asks for, of which the report speaks as well.
+    for (promise, name) in [
+        (crate::jail::LOCKED, "Max locked memory"),
+        (crate::jail::QUEUES, "Max msgqueue size"),
+        (crate::jail::SIGNALS, "Max pending signals"),
+        (crate::jail::NO_PRIORITY, "Max nice priority"),
+        (crate::jail::NO_REALTIME, "Max realtime priority"),
+    ] {
+        let found = |bounds: Bounds| {
+            wrong(Part::Agent, move |observed, report| {
+                report.full(Enforcer::Rlimit, Wall::Privileges, promise).set = Some(64);
+                observed.limits.as_mut().expect("limits").push((name.to_owned(), bounds));
+            })
+        };
+        assert_eq!(found((Some(64), Some(64))), [], "the twin");
+        assert_eq!(found((Some(64), None)), no(&format!("limit: {name}")));
+    }
     // A report that allows more than the policy does not make it right.
     let tampered = |observed: &mut Observed, report: &mut Report| {
         observed.limits.as_mut().expect("limits")[1].1 = (Some(1000), Some(1000));

@@ -58,6 +58,18 @@ pub enum Resource {
     OpenFiles,
     /// Processes of the user.
     Processes,
+    /// The stack.
+    Stack,
+    /// Memory that is never swapped out.
+    Locked,
+    /// POSIX message queues.
+    Queues,
+    /// Queued signals.
+    Signals,
+    /// Ordinary priority.
+    Nice,
+    /// Realtime priority.
+    Realtime,
 }
 
 impl Resource {
@@ -70,6 +82,12 @@ impl Resource {
             Self::FileSize => "Max file size",
             Self::OpenFiles => "Max open files",
             Self::Processes => "Max processes",
+            Self::Stack => "Max stack size",
+            Self::Locked => "Max locked memory",
+            Self::Queues => "Max msgqueue size",
+            Self::Signals => "Max pending signals",
+            Self::Nice => "Max nice priority",
+            Self::Realtime => "Max realtime priority",
         }
     }
 }

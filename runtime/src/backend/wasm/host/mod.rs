@@ -63,7 +63,7 @@ use crate::{
         handoff::{self, HandoffError},
         protocol::{self, End, FromChild, PACKET_MOST_BYTES, REPORT_PIECE_BYTES, Stream, ToChild},
     },
-    cell::AgentName,
+    cell::{AgentName, text::with_causes},
     jail::JailError,
     policy::Report,
 };
@@ -112,6 +112,9 @@ pub enum HostError {
     /// The event loop or its threads.
     #[error("start the event loop")]
     Loop(#[source] io::Error),
+    /// Something that every guest was refused for, and told of.
+    #[error("serve anybody: all were refused")]
+    Told,
 }
 
 /// The hidden subcommand that runs [`main_host`].
@@ -145,6 +148,7 @@ fn serve(spec: HostSpec, socket: OwnedFd, fallen: Option<Fallen>) -> Result<(), 
         let outbox = Arc::new(Outbox::new(socket, agents).map_err(HostError::Loop)?);
         let loader = Loader::new(programs, &spec.launches, &outbox);
         let (loaded, engines) = load_all(spec.launches, &spec.program_of, loader, &outbox);
+        let told = !loaded.is_empty();
         match confine(loaded, &outbox) {
             Ok(_) if spec.rehearsal => {
                 runtime.block_on(flush(&outbox));
@@ -159,7 +163,8 @@ fn serve(spec: HostSpec, socket: OwnedFd, fallen: Option<Fallen>) -> Result<(), 
             },
             Err(error) => {
                 runtime.block_on(flush(&outbox));
-                Err(error)
+                // Whoever was refused was told why, and who reads that says it: not twice.
+                Err(if told { HostError::Told } else { error })
             }
         }
     };
@@ -185,7 +190,7 @@ fn load_all(launches: Vec<Launch>, program_of: &[usize], mut loader: Loader, out
 fn confine(mut guests: Vec<Loaded>, outbox: &Outbox) -> Result<Vec<Loaded>, HostError> {
     let jail = confine::host(&guests, outbox.socket().as_fd()).inspect_err(|error| {
         for guest in &guests {
-            let message = one_line(&chain(error), WORDS_MOST);
+            let message = one_line(&with_causes(error), WORDS_MOST);
             outbox.say(guest.recipe.index, &FromChild::Refused { agent: guest.recipe.launch.agent.clone(), message });
         }
     })?;
@@ -215,12 +220,6 @@ fn is_held(guest: &mut Loaded, jail: &Report, outbox: &Outbox) -> bool {
 /// Sends all that waits. A warden that does not read for so long has its own reasons, and will see the socket close in the end.
 async fn flush(outbox: &Outbox) {
     let _ = tokio::time::timeout(FLUSH_MOST, outbox.flush()).await;
-}
-
-/// An error and its causes, in one text.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// Runs the guests, each in its own task on this one thread.
@@ -361,7 +360,10 @@ fn host(handoff: RawFd, socket: RawFd, fallen: Option<Fallen>) -> ExitCode {
     let _ = rustix::thread::set_name(c"lazarus-host");
     let served = handoff::receive(handoff).map_err(HostError::from).and_then(|spec| serve(spec, handoff::take(socket)?, fallen));
     let Err(error) = served else { return ExitCode::SUCCESS };
+    if matches!(error, HostError::Told) {
+        return ExitCode::FAILURE;
+    }
     // Nobody is left to tell if this fails.
-    let _ = writeln!(io::stderr(), "lazarus host: failed to {}", one_line(&chain(&error), WORDS_MOST));
+    let _ = writeln!(io::stderr(), "lazarus host: failed to {}", one_line(&with_causes(&error), WORDS_MOST));
     ExitCode::FAILURE
 }
