@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::Kind;
+use super::{Kind, Replacing};
 use crate::{
     agent::{AgentError, ResolveError},
     backend::wasm::{CacheError, CompileError},
@@ -175,7 +175,7 @@ pub enum Error {
     },
     /// A file that is there already.
     #[error("could not write {0}: it is there already")]
-    DestinationExists(PathBuf),
+    DestinationExists(PathBuf, Replacing),
     /// A file that cannot be written.
     #[error("could not write {path}")]
     Destination {
@@ -448,7 +448,7 @@ impl Error {
             | Self::StillRuns { .. }
             | Self::LivesByEvents
             | Self::Unfetched { .. }
-            | Self::DestinationExists(_)
+            | Self::DestinationExists(..)
             | Self::Destination { .. }
             | Self::Check { .. }
             | Self::Mail(_)

@@ -1,5 +1,14 @@
 //! Kinds of failure, which decide exit codes.
 
+/// Whether a file that is there can be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replacing {
+    /// With `--force`.
+    Forced,
+    /// By nothing: another name has to be chosen.
+    Never,
+}
+
 /// What kind of failure it is: decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

@@ -103,12 +103,15 @@ fn phase_of(error: &Error) -> Phase {
     }
 }
 
-/// An error and its causes, in one line.
+/// An error and its causes, in one line; a cause that its effect already quotes is left out.
 pub(super) fn whole(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
+        let said = cause.to_string();
+        if !text.contains(&said) {
+            text.push_str(&format!(": {said}"));
+        }
         next = cause.source();
     }
     text
