@@ -2,18 +2,19 @@
 
 use lazarus::{audit, backend::wasm, cell::text};
 
-use crate::harmless::{acts, check_line, hides};
+use crate::harmless::{acts, check_line, combines, hides};
 
 /// Makes any bytes harmless in each way that there is. The first byte says how much room there is.
 pub fn words(data: &[u8]) {
     let (most, bytes) = data.split_first().map_or((3, data), |(first, rest)| (usize::from(*first).max(3), rest));
     let given = String::from_utf8_lossy(bytes);
+    let is_plain = |text: &str| !text.chars().any(|c| acts(c) || hides(c) || combines(c));
 
     let mut printable = String::new();
     text::push_printable(&mut printable, bytes);
     check_line(&printable, true);
     if let Ok(plain) = std::str::from_utf8(bytes)
-        && !plain.chars().any(acts)
+        && is_plain(plain)
     {
         assert_eq!(printable, plain, "what is harmless stays as it is");
     }
@@ -27,7 +28,7 @@ pub fn words(data: &[u8]) {
     check_line(&row, false);
     assert!(row.len() <= most, "{} of {most}", row.len());
     assert_eq!(audit::one_line(&row, most), row, "twice changes nothing");
-    if given.len() <= most && !given.chars().any(|c| acts(c) || hides(c)) {
+    if given.len() <= most && is_plain(&given) {
         assert_eq!(row, given, "what is harmless and short stays as it is");
     }
 

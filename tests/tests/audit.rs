@@ -238,3 +238,67 @@ fn who_may_read_what_is_decided_by_the_role_in_the_cell() {
         lab.run(&["destroy", cell]).exits(0);
     }
 }
+
+#[test]
+fn small_things_are_said_plainly() {
+    let lab = Lab::new();
+    let cell = lab.summon(&["scribe", "p", "--", "sleep", "1000"]);
+    lab.run(&["destroy", &cell]).exits(0);
+    lab.run(&["receipt", &cell, "-o", "receipt.json"]).exits(0);
+    // Of a log without rows there is one head.
+    let wrong = lab.file("head", format!("0:{}", "ab".repeat(32)));
+    let verdict = lab.run(&["audit", "verify", "--against", &wrong.to_string_lossy()]).exits(1);
+    assert!(verdict.stdout.contains("REWRITTEN: row 0"), "{}", verdict.stdout);
+    let right = lab.file("head", format!("0:{}", "00".repeat(32)));
+    lab.run(&["audit", "verify", "--against", &right.to_string_lossy()]).exits(0);
+    // An option that is not there is not offered.
+    for args in [&["receipt", &cell, "-o", "receipt.json"][..], &["audit", "head", "-o", "receipt.json"], &["agent", "new", "receipt.json"]]
+    {
+        let refused = lab.run(args);
+        assert!(refused.code != 0 && !refused.stderr.contains("--force"), "{args:?}: {}", refused.stderr);
+    }
+    let weak = lab.run(&["receipt", "--verify", "receipt.json", "--key", &"0".repeat(64)]).exits(2);
+    assert!(weak.stderr.contains("these digits are no key of anybody"), "{}", weak.stderr);
+    // A receipt without its signature's parts.
+    let mut document: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(lab.work().join("receipt.json")).expect("read")).expect("JSON");
+    document.as_object_mut().expect("an object").remove("signature");
+    let file = lab.file("part.json", document.to_string());
+    let refused = lab.run(&["receipt", "--verify", &file.to_string_lossy()]).exits(1);
+    assert!(refused.stderr.contains("it has neither `key_id`") && !refused.stderr.contains("untagged"), "{}", refused.stderr);
+    // Nothing is made to find out that a root has no keys.
+    let nowhere = lab.work().join("nowhere");
+    lab.run(&["--root", &nowhere.to_string_lossy(), "receipt", "--verify", "receipt.json"]).exits(1);
+    assert!(!nowhere.exists());
+    // A key that others may reach signs nothing, and the message says what to do.
+    let key = lab.root().join("keys/signing");
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o666)).expect("set");
+    let refused = lab.run(&["audit", "head"]).exits(125).stderr;
+    assert!(refused.contains("others may reach the file `signing` there (mode 666)") && refused.contains("keygen --replace"), "{refused}");
+    lab.run(&["audit", "keygen", "--replace"]).exits(0);
+    std::fs::write(&key, "cut").expect("written");
+    let refused = lab.run(&["audit", "head"]).exits(125).stderr;
+    assert!(refused.contains("the file `signing` there is no key") && refused.contains("keygen --replace"), "{refused}");
+}
+
+#[test]
+fn a_reason_is_in_the_audit_once() {
+    let lab = Lab::new();
+    lab.run(&["summon", "a", "p", "--memory", "1"]).exits(2);
+    let rows = lab.json(&["audit", "show"]).exits(0).json();
+    let detail = rows["rows"].as_array().and_then(|rows| rows.last()).expect("a row")["detail"].to_string();
+    assert_eq!(detail.matches("limit memory").count(), 1, "{detail}");
+}
+
+#[test]
+fn what_could_not_be_said_is_no_success() {
+    let lab = Lab::new();
+    for args in [&["sweep"][..], &["drill", "--only", "paths/absolute"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("opened");
+        let status = lab.command(args).stdout(full).stderr(std::process::Stdio::null()).status().expect("started");
+        assert_eq!(status.code(), Some(125), "{args:?}");
+    }
+    let mut command = lab.command(&["drill", "--only", "paths/absolute"]);
+    let output = command.env("TMPDIR", "/no/such/place").output().expect("started");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("/no/such/place"), "{output:?}");
+}

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use sha2::{Digest, Sha256};
 
 use super::Entry;
+use crate::cell::text::acts;
 
 /// A SHA-256.
 pub type Hash = [u8; 32];
@@ -25,28 +26,21 @@ const DOMAIN: &[u8] = b"lazarus audit row, form 1";
 /// Ends a text that was cut.
 const CUT: char = '…';
 
-/// Whether a character could act on a terminal, forge a line, change the order in which a line is read, or stand in it unseen.
-fn acts(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-                | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-        )
-}
-
 /// Returns text as one harmless line of at most `most_bytes` bytes: what could act on a reader's terminal is
 /// escaped, and the end is cut at a character, marked with `…`. Applying it twice changes nothing.
 pub fn one_line(text: &str, most_bytes: usize) -> String {
     let mut line = String::with_capacity(text.len().min(most_bytes));
     // How much of the line stays when it must be cut: whole characters and whole escapes only.
     let mut keep = 0;
+    let mut before = None;
     for c in text.chars() {
-        if acts(c) {
+        if acts(c, before) {
             // Writing to a String cannot fail.
             let _ = write!(line, "\\u{{{:x}}}", u32::from(c));
+            before = None;
         } else {
             line.push(c);
+            before = Some(c);
         }
         if line.len() + CUT.len_utf8() <= most_bytes {
             keep = line.len();

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     home::ambient::RootError,
-    operator::{Error, Kind},
+    operator::{Error, Kind, Replacing},
 };
 
 /// Refused, or failed in a way that the operator can change.
@@ -93,7 +93,8 @@ fn hint(error: &Error) -> Option<String> {
             format!("`lazarus artifacts {cell} get NAME` fetches one; `lazarus destroy {cell} --force` destroys them with the cell")
         }
         Error::NoSuchArtifact { cell, .. } => format!("`lazarus artifacts {cell}` lists them"),
-        Error::DestinationExists(_) => "choose another name, or, for a file, --force".to_owned(),
+        Error::DestinationExists(_, Replacing::Forced) => "choose another name, or, for a file, --force".to_owned(),
+        Error::DestinationExists(_, Replacing::Never) => "choose another name".to_owned(),
         Error::State { cell, refusal } if refusal.asks_to == "take messages" => match refusal.state {
             "closing" | "closed" | "failed" => format!("its agents have ended: `lazarus logs {cell}` has their words; summon another cell"),
             _ => "`lazarus status` lists the cells that are there".to_owned(),

@@ -39,6 +39,19 @@ fn damaged(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what.to_owned())
 }
 
+/// Whether a secret can be one: whoever else could read or write it could sign as this root.
+fn alone(secret: &std::fs::File) -> io::Result<()> {
+    let stat = rustix::fs::fstat(secret)?;
+    let refused = |why: String| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    if stat.st_uid != rustix::process::geteuid().as_raw() {
+        return refused(format!("the file `signing` there is of user {}", stat.st_uid));
+    }
+    match stat.st_mode & 0o077 {
+        0 => Ok(()),
+        _ => refused(format!("others may reach the file `signing` there (mode {:o})", stat.st_mode & 0o7777)),
+    }
+}
+
 /// Reads a key as it is stored.
 fn parse(digits: &[u8]) -> Option<Seed> {
     let mut key = Zeroizing::new([0; 32]);
@@ -88,9 +101,14 @@ impl Keyring {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error),
         };
+        alone(&file)?;
         let mut digits = Zeroizing::new([0; DIGITS]);
-        file.read_exact(digits.as_mut_slice())?;
-        parse(digits.as_slice()).map(Some).ok_or_else(|| damaged("it is no key: 64 hexadecimal digits were expected"))
+        let damaged = || damaged("the file `signing` there is no key: 64 hexadecimal digits were expected");
+        match file.read_exact(digits.as_mut_slice()) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(damaged()),
+            read => read?,
+        }
+        parse(digits.as_slice()).map(Some).ok_or_else(damaged)
     }
 
     /// Reads the public keys, the oldest first; the last is the one in use.
@@ -145,12 +163,30 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_others_may_reach_is_not_used() {
+        let temp = tempfile::tempdir().expect("a directory");
+        let root = Dir::open_ambient_dir(temp.path(), cap_std::ambient_authority()).expect("opened");
+        let keyring = Keyring::open(&root).expect("made");
+        keyring.keep(&Zeroizing::new([0xab; 32]), &[1; 32]).expect("kept");
+        let path = temp.path().join("keys/signing");
+        for (mode, used) in [(0o600, true), (0o666, false), (0o640, false), (0o602, false), (0o400, true)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
+            assert_eq!(keyring.secret().is_ok(), used, "{mode:o}");
+        }
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(65_534), None).expect("given away");
+            assert!(keyring.secret().expect_err("another's").to_string().contains("is of user 65534"));
+        }
+    }
+
+    #[test]
     fn a_damaged_or_planted_key_is_no_key() {
         let temp = tempfile::tempdir().expect("a directory");
         let root = Dir::open_ambient_dir(temp.path(), cap_std::ambient_authority()).expect("opened");
         let keyring = Keyring::open(&root).expect("made");
         for bad in ["", "ab", &"g".repeat(64), &format!("+{}", "1".repeat(63))] {
             std::fs::write(temp.path().join("keys/signing"), bad).expect("written");
+            std::fs::set_permissions(temp.path().join("keys/signing"), std::fs::Permissions::from_mode(0o600)).expect("set");
             assert!(keyring.secret().is_err(), "{bad}");
             std::fs::write(temp.path().join("keys/public"), format!("{bad}x\n")).expect("written");
             assert!(keyring.public().is_err(), "{bad}");

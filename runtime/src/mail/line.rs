@@ -2,7 +2,10 @@
 //!
 //! One JSON object a line, each way. `docs/process-agents.md` says the same to whoever writes a client.
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error as _, MapAccess, Visitor},
+};
 use serde_json::Value;
 
 use super::{Call, Gift, Reason, Refusal};
@@ -109,8 +112,8 @@ pub fn parse_call(line: &[u8]) -> Result<CallLine, Box<AnswerLine>> {
         let message = one_line(&format!("this line is no call: {why}"), COMPLAINT_MOST_BYTES);
         Box::new(AnswerLine { n, outcome: Outcome::Refused(Refusal::new(Reason::Malformed, message)) })
     };
-    let value: Value = serde_json::from_slice(line).map_err(|error| refuse(None, &error.to_string()))?;
-    let Value::Object(mut object) = value else { return Err(refuse(None, "write one JSON object a line")) };
+    let value: Once = serde_json::from_slice(line).map_err(|error| refuse(None, &error.to_string()))?;
+    let Once(mut object) = value;
     let n = match object.remove("n") {
         None | Some(Value::Null) => None,
         Some(mark) => match serde_json::from_value(mark) {
@@ -119,9 +122,44 @@ pub fn parse_call(line: &[u8]) -> Result<CallLine, Box<AnswerLine>> {
             Err(_) => return Err(refuse(None, "its \"n\" is neither a whole number nor a text")),
         },
     };
+    let unknown = object.keys().find(|key| *key != "call").cloned();
     match serde_json::from_value(Value::Object(object)) {
+        // Of a call that takes nothing, serde would pass over whatever is there.
+        Ok(call @ (Call::Me | Call::Members | Call::Close | Call::Beat)) if unknown.is_some() => {
+            Err(refuse(n, &format!("unknown field `{}`: {} takes nothing", unknown.unwrap_or_default(), call.name())))
+        }
         Ok(call) => Ok(CallLine { n, call }),
         Err(error) => Err(refuse(n, &error.to_string())),
+    }
+}
+
+/// A JSON object that has each key once, since of two the one that counts would be somebody's guess. What is in it is for those who take it.
+struct Once(serde_json::Map<String, Value>);
+
+impl<'de> Deserialize<'de> for Once {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Once;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("one JSON object a line")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Once, A::Error> {
+                let mut object = serde_json::Map::new();
+                while let Some((key, value)) = entries.next_entry::<String, Value>()? {
+                    if object.contains_key(&key) {
+                        return Err(A::Error::custom(format!("the key `{key}` is there twice")));
+                    }
+                    object.insert(key, value);
+                }
+                Ok(Once(object))
+            }
+        }
+
+        deserializer.deserialize_map(Keys)
     }
 }
 
@@ -163,6 +201,12 @@ mod tests {
             ("{\"n\":4,\"call\":\"destroy\"}", Some(Mark::Number(4))),
             ("{\"n\":\"x\",\"call\":\"send\",\"to\":\"agent:a\",\"text\":\"t\",\"from\":\"human:root\"}", Some(Mark::Text("x".into()))),
             ("{\"call\":\"me\"}{\"call\":\"me\"}", None),
+            ("{\"n\":5,\"call\":\"me\",\"foo\":1}", Some(Mark::Number(5))),
+            ("{\"call\":\"beat\",\"foo\":1}", None),
+            ("{\"call\":\"members\",\"to\":\"agent:a\"}", None),
+            ("{\"call\":\"close\",\"foo\":null}", None),
+            ("{\"call\":\"me\",\"call\":\"close\"}", None),
+            ("{\"n\":1,\"n\":2,\"call\":\"me\"}", None),
             ("\u{1b}[2J", None),
         ] {
             let answer = parse_call(line.as_bytes()).expect_err(line);

@@ -161,7 +161,7 @@ fn write(dir: &CellDir, to: &Destination, wish: ArchiveWish) -> Result<Written, 
         }
         Destination::File { path, replace } => {
             let failed = |source: io::Error| match source.kind() {
-                io::ErrorKind::AlreadyExists => Error::DestinationExists(path.clone()),
+                io::ErrorKind::AlreadyExists => Error::DestinationExists(path.clone(), super::Replacing::Forced),
                 _ => Error::Destination { path: path.clone(), source },
             };
             let mut fresh = FreshFile::create(path).map_err(failed)?;

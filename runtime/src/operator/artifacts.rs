@@ -199,7 +199,7 @@ fn bounded(mut names: Vec<String>) -> String {
 
 fn write_to(source: &mut File, path: &Path, replace: bool, bytes: u64) -> Result<(), Error> {
     let failed = |source: io::Error| match source.kind() {
-        io::ErrorKind::AlreadyExists => Error::DestinationExists(path.to_owned()),
+        io::ErrorKind::AlreadyExists => Error::DestinationExists(path.to_owned(), super::Replacing::Forced),
         _ => Error::Destination { path: path.to_owned(), source },
     };
     let mut fresh = ambient::FreshFile::create(path).map_err(failed)?;

@@ -159,7 +159,8 @@ fn completeness(walk: &AuditWalk, head: Head, voucher: Voucher) -> Completeness 
         return Completeness::Truncated { end: walk.end, head: row, voucher };
     }
     if row == 0 {
-        return Completeness::Proven { row, voucher };
+        // Of a log without rows there is one head.
+        return if head == Head::EMPTY { Completeness::Proven { row, voucher } } else { Completeness::Rewritten { row, voucher } };
     }
     match walk.found {
         Some(hash) if hash == head.hash && walk.whole.seq >= row => Completeness::Proven { row, voucher },

@@ -79,6 +79,9 @@ impl AuditError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Signer(SignerError::NoKey(_)) => Some("`lazarus audit keygen` makes one"),
+            Self::Signer(SignerError::Keyring { .. }) => {
+                Some("`lazarus audit keygen --replace` makes another; what the old one signed can still be checked")
+            }
             Self::Signer(SignerError::KeyExists(_)) => Some("--replace makes another; what this one signed can still be checked"),
             Self::NoReader { .. }
             | Self::OfAll(_)
@@ -86,7 +89,7 @@ impl AuditError {
             | Self::NoReceipt { .. }
             | Self::Document { .. }
             | Self::OtherRoot { .. }
-            | Self::Signer(SignerError::Keyring { .. } | SignerError::Audit(_)) => None,
+            | Self::Signer(SignerError::Audit(_)) => None,
         }
     }
 }

@@ -84,7 +84,7 @@ impl Operator {
 pub(super) fn export(path: &Path, document: &str) -> Result<(), Error> {
     use std::io::Write as _;
     let failed = |source: std::io::Error| match source.kind() {
-        std::io::ErrorKind::AlreadyExists => Error::DestinationExists(path.to_owned()),
+        std::io::ErrorKind::AlreadyExists => Error::DestinationExists(path.to_owned(), super::Replacing::Never),
         _ => Error::Destination { path: path.to_owned(), source },
     };
     let mut fresh = ambient::FreshFile::create(path).map_err(failed)?;

@@ -38,7 +38,7 @@ impl Operator {
         }
         let directory = directory.map_or_else(|| PathBuf::from(name.as_str()), Path::to_owned);
         let failed = |path: &Path, source: io::Error| match source.kind() {
-            io::ErrorKind::AlreadyExists => Error::DestinationExists(path.to_owned()),
+            io::ErrorKind::AlreadyExists => Error::DestinationExists(path.to_owned(), super::Replacing::Never),
             _ => Error::Destination { path: path.to_owned(), source },
         };
         let dir = ambient::make_named_dir(&directory).map_err(|source| failed(&directory, source))?;

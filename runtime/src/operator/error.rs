@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use super::Replacing;
 use crate::{
     agent::{AgentError, ResolveError},
     backend::wasm::{CacheError, CompileError},
@@ -174,7 +175,7 @@ pub enum Error {
     },
     /// A file that is there already.
     #[error("could not write {0}: it is there already")]
-    DestinationExists(PathBuf),
+    DestinationExists(PathBuf, Replacing),
     /// A file that cannot be written.
     #[error("could not write {path}")]
     Destination {

@@ -3,6 +3,15 @@
 use super::Error;
 use crate::{agent::ResolveError, registry::RegistryError};
 
+/// Whether a file that is there can be replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replacing {
+    /// With `--force`.
+    Forced,
+    /// By nothing: another name has to be chosen.
+    Never,
+}
+
 /// What kind of failure it is: decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -43,7 +52,7 @@ impl Error {
             | Self::StillRuns { .. }
             | Self::LivesByEvents
             | Self::Unfetched { .. }
-            | Self::DestinationExists(_)
+            | Self::DestinationExists(..)
             | Self::Destination { .. }
             | Self::Check { .. }
             | Self::Mail(_)

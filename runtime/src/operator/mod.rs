@@ -60,7 +60,7 @@ pub use extend::Extended;
 pub use inbox::{InboxRequest, MailLine, Shown, Unparked};
 pub use invite::Invited;
 pub use join::{JoinError, MemberClient, join, member_client};
-pub use kind::Kind;
+pub use kind::{Kind, Replacing};
 pub use logs::{LogLine, LogRequest};
 pub use plan::Wish;
 pub use receipt::{ReceiptChecked, ReceiptShown, check_receipt};

@@ -127,7 +127,8 @@ pub fn check_receipt(text: &[u8], pinned: Option<PublicKey>, root: Option<&Path>
     let (receipt, key) = SignedReceipt::read(text).map_err(unbelieved)?;
     let believed = match (pinned, root) {
         (Some(pinned), _) => pinned == key,
-        (None, Some(root)) => seal::known_keys(&Root::open(root)?)?.contains(&key),
+        // A root that is not there has no keys, and is not made to find that out.
+        (None, Some(root)) => root.exists() && seal::known_keys(&Root::open(root)?)?.contains(&key),
         (None, None) => false,
     };
     if !believed {

@@ -26,8 +26,14 @@ pub(super) fn unhex<const N: usize>(digits: &str) -> Option<[u8; N]> {
 
 /// Something that is no public key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("accept public key: it is 64 hexadecimal digits, as `lazarus audit keygen` printed them")]
-pub struct KeyParseError;
+pub enum KeyParseError {
+    /// Not of its form.
+    #[error("accept public key: it is 64 hexadecimal digits in lower case, as `lazarus audit keygen` printed them")]
+    Form,
+    /// Of its form, and nobody's: anything could be signed with it, or nothing.
+    #[error("accept public key: these digits are no key of anybody; take those that `lazarus audit keygen` printed")]
+    Nobodys,
+}
 
 /// The public half of a key. As text: 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,7 +48,7 @@ impl PublicKey {
     pub fn new(bytes: [u8; 32]) -> Result<Self, KeyParseError> {
         match VerifyingKey::from_bytes(&bytes) {
             Ok(key) if !key.is_weak() => Ok(Self(bytes)),
-            Ok(_) | Err(_) => Err(KeyParseError),
+            Ok(_) | Err(_) => Err(KeyParseError::Nobodys),
         }
     }
 
@@ -81,7 +87,7 @@ impl FromStr for PublicKey {
     type Err = KeyParseError;
 
     fn from_str(given: &str) -> Result<Self, Self::Err> {
-        Self::new(unhex(given).ok_or(KeyParseError)?)
+        Self::new(unhex(given).ok_or(KeyParseError::Form)?)
     }
 }
 

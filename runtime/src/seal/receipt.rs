@@ -18,6 +18,7 @@ const DOMAIN: &str = "lazarus receipt, form 2";
 const FIRST_DOMAIN: &str = "lazarus receipt, form 1";
 /// What the first form has not.
 const SINCE_THE_SECOND: [&str; 3] = ["at_least", "attempts", "attempts_unlisted"];
+const NO_SIGNATURE: &str = "it has neither `key_id`, `public_key` and `signature`, in their forms, nor a reason why it is not signed";
 /// The longest reason for a missing signature.
 const WHY_MOST_BYTES: usize = 300;
 
@@ -104,7 +105,11 @@ impl SignedReceipt {
     /// Not such a document.
     pub fn parse(text: &[u8]) -> Result<Self, DocumentError> {
         let foreign = |why: String| DocumentError::Foreign { what: "a receipt", why: one_line(&why, 200) };
-        let document: Self = serde_json::from_slice(text).map_err(|error| foreign(error.to_string()))?;
+        let document: Self = serde_json::from_slice(text).map_err(|error| {
+            let said = error.to_string();
+            // What serde says of the two forms of a signature together helps nobody.
+            foreign(if said.contains("enum Signature") { NO_SIGNATURE.to_owned() } else { said })
+        })?;
         if document.kind != KIND {
             return Err(foreign(format!("its kind is {:?}", one_line(&document.kind, 60))));
         }

@@ -1,13 +1,9 @@
 //! Words that came out of guests and compilers, made fit for one line of a message.
 
+use crate::cell::text::acts;
+
 /// Ends a text that was cut.
 const CUT: char = '…';
-
-/// Whether a character could move the cursor, reorder the line or hide: controls, and Unicode's invisible and bidirectional ones.
-fn is_unfit(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
 
 /// Returns `text` as one line of at most `most` characters: runs of white space become one space, unfit characters `?`.
 pub fn one_line(text: &str, most: usize) -> String {
@@ -29,7 +25,7 @@ pub fn one_line(text: &str, most: usize) -> String {
             count += 1;
             gap = false;
         }
-        line.push(if is_unfit(c) { '?' } else { c });
+        line.push(if acts(c, line.chars().next_back()) { '?' } else { c });
         count += 1;
     }
     line

@@ -118,8 +118,8 @@ pub(super) fn drill(operator: &mut Operator, only: Vec<String>, say: &Say) -> Re
     }
     let report = drilled?;
     let code = if report.is_well() { 0 } else { REFUSED };
-    say.done(&envelope(&report, code), || people(&report));
-    Ok(ExitCode::from(code))
+    let said = say.done(&envelope(&report, code), || people(&report));
+    Ok(if code == 0 { said } else { ExitCode::from(code) })
 }
 
 fn envelope(report: &DrillReport, exit_code: u8) -> Envelope<'_> {

@@ -26,6 +26,6 @@ pub(super) fn sweep(operator: &mut Operator, say: &Say) -> Result<ExitCode, Fail
     for (cell, why) in &swept.failed {
         message.push_str(&format!("\n{cell}: {why}"));
     }
-    say.done(&Envelope { success: !failed, swept: &swept, message: message.clone() }, || message);
-    Ok(if failed { ExitCode::from(REFUSED) } else { ExitCode::SUCCESS })
+    let said = say.done(&Envelope { success: !failed, swept: &swept, message: message.clone() }, || message);
+    Ok(if failed { ExitCode::from(REFUSED) } else { said })
 }

@@ -50,7 +50,7 @@ pub(super) struct Place {
 impl Place {
     /// Makes a directory for the operator alone below the machine's directory for temporary files.
     pub(super) fn make(temporary: &Path) -> io::Result<Self> {
-        let (parent, above) = ambient::open_named_dir(temporary)?;
+        let (parent, above) = opened(temporary)?;
         let name = format!("{PREFIX}{}", &token()?[..12]);
         let path = above.join(&name);
         if path.as_os_str().len() > PATH_MOST_BYTES {
@@ -79,7 +79,7 @@ impl Place {
 
     /// Directories of drills that died: this user's own, and nobody holds their lock. Each is locked as long as it is held here.
     pub(super) fn left(temporary: &Path) -> io::Result<Vec<Self>> {
-        let (parent, above) = ambient::open_named_dir(temporary)?;
+        let (parent, above) = opened(temporary)?;
         let own = rustix::process::geteuid().as_raw();
         let mut left = Vec::new();
         for entry in rustix::fs::Dir::read_from(&parent)? {
@@ -106,6 +106,12 @@ impl Place {
         }
         Ok(left)
     }
+}
+
+/// Opens the machine's directory for temporary files.
+fn opened(temporary: &Path) -> io::Result<(Dir, PathBuf)> {
+    let named = |error: io::Error| io::Error::new(error.kind(), format!("{} (TMPDIR): {error}", temporary.display()));
+    ambient::open_named_dir(temporary).map_err(named)
 }
 
 fn lock(dir: &Dir) -> io::Result<OwnedFd> {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Answers, Caller, Errand, Order, Pending, Post, desk::Fault, lines::failed, rate::Denials};
+use super::{Answers, Caller, Errand, Order, Pending, Post, desk::Fault, lines::failed, rate::Denials, traffic::Traffic};
 use crate::{
     audit::{Action, Draft, Phase},
     backend::{bucket::Bucket, protocol::ToChild},
@@ -12,9 +12,6 @@ use crate::{
     warden::post::errand::Done,
 };
 
-/// Messages that a member may send at once, and per second after that.
-const SENDS_BURST: u64 = 200;
-const SENDS_PER_SECOND: u64 = 100;
 /// Calls of any kind. Each costs the warden, whose time all share, up to a few queries.
 const CALLS_BURST: u64 = 2000;
 const CALLS_PER_SECOND: u64 = 1000;
@@ -24,7 +21,7 @@ const DETAIL_MOST_BYTES: usize = 500;
 /// What is counted for one member.
 #[derive(Debug)]
 pub struct Account {
-    pub(super) sends: Bucket,
+    pub(super) traffic: Traffic,
     calls: Bucket,
     denials: Denials,
     /// Whose message it received last, where it does not live by events.
@@ -134,7 +131,7 @@ impl Post {
     /// What is counted for a member.
     pub(super) fn account(&mut self, identity: &Identity, now: Instant) -> &mut Account {
         self.accounts.entry(identity.clone()).or_insert_with(|| Account {
-            sends: Bucket::new(SENDS_BURST, SENDS_PER_SECOND, now),
+            traffic: Traffic::new(now),
             calls: Bucket::new(CALLS_BURST, CALLS_PER_SECOND, now),
             denials: Denials::new(now),
             last_sender: None,
@@ -225,7 +222,7 @@ impl Post {
         } else if self.is_closing {
             Some(Refusal::new(Reason::WrongTime, "invite: the cell is closing"))
         } else {
-            None
+            self.may_write(&from, "invite").err()
         };
         if let Some(refusal) = refusal {
             return self.finish(from, answers, Err(refusal));
@@ -244,8 +241,18 @@ impl Post {
             let message = "declare: a name is [A-Za-z0-9._-]{1,64} and begins with a letter or a digit";
             return self.finish(from, answers, Err(Refusal::new(Reason::Malformed, message)));
         }
+        if let Err(refusal) = self.may_write(&from, "declare") {
+            return self.finish(from, answers, Err(refusal));
+        }
         let ticket = self.pend(Pending { from, answers, name, is_invitation: false });
         self.orders.push(Order::Keep { ticket, agent, path });
+    }
+
+    /// Whether a member may do one more thing that stays in the audit.
+    fn may_write(&mut self, from: &From, what: &str) -> Result<(), Refusal> {
+        let now = Instant::now();
+        let taken = self.account(&from.identity, now).traffic.write(now);
+        taken.map_err(|why| Refusal::new(Reason::TooFast, format!("{what}: {why}")))
     }
 
     fn pend(&mut self, pending: Pending) -> u64 {

@@ -98,8 +98,10 @@ impl Post {
 
     fn post_letter(&mut self, from: &From, letter: Letter<'_>) -> Result<Gift, Refusal> {
         let Letter { what, to, text, answers } = letter;
-        if !self.account(&from.identity, Instant::now()).sends.take(Instant::now()) {
-            return Err(Refusal::new(Reason::TooFast, format!("{what}: too many messages in too short a time; wait a second")));
+        let now = Instant::now();
+        let answers_a_person = answers.is_some() && to.startable().is_none();
+        if let Err(why) = self.account(&from.identity, now).traffic.send(now, answers_a_person) {
+            return Err(Refusal::new(Reason::TooFast, format!("{what}: {why}")));
         }
         let most = self.rooms.get(to).copied().unwrap_or(ROOM_MOST);
         let (held, held_bytes) = self.held_for(to);

@@ -32,6 +32,7 @@ mod rate;
 mod roster;
 mod settle;
 mod shelf;
+mod traffic;
 mod waiters;
 
 use std::{
