@@ -14,7 +14,7 @@ use rustix::{
     process::{fchdir, pivot_root},
 };
 
-use super::{FileRule, JailError, Reach, masks::SHOWN, mountpoint::Ground, namespaces, streams, usher::Door};
+use super::{FileRule, JailError, Reach, mountpoint::Ground, namespaces, streams, usher::Door};
 use crate::{
     policy::{Access, Address, Enforcer, Granted, Report, Subject, Wall},
     unchecked::{self, MountAttributes},
@@ -232,7 +232,7 @@ fn describe(no_proc: Option<&io::Error>, report: &mut Report) {
     report.full(Enforcer::Namespace, Wall::Teardown, "leaves no process behind");
     match no_proc {
         None => {
-            let promise = format!("/proc shows its own processes and of the machine {}, read-only", SHOWN.join(", "));
+            let promise = "/proc shows its own processes, and of the machine what programs commonly read, read-only";
             report.full(Enforcer::Namespace, Subject::path("/proc", Access::Ro, Granted::Made), promise);
             report.full(Enforcer::Namespace, Wall::Processes, "sees no process but its own");
         }

@@ -5,7 +5,7 @@
 //!  usher:  (nursery thread)  └→ covers most of it ────────────────────────┴→ unmounts what was the root ─"gone"─┘
 //! ```
 //!
-//! Both are in the same mount namespace. To cover forty entries takes a tenth of the whole jail. To unmount something, the kernel waits until no processor is looking at it any more: as long as much of the jail takes. Until then the
+//! Both are in the same mount namespace. To cover twenty entries takes a twentieth of the whole jail. To unmount something, the kernel waits until no processor is looking at it any more: as long as much of the jail takes. Until then the
 //! machine's root is there, under the new one's `..`: no agent is started before it is known to be gone.
 
 use std::{
