@@ -91,7 +91,13 @@ pub fn main_attack(args: &[String]) -> ExitCode {
 }
 
 fn code(result: io::Result<()>) -> ExitCode {
-    if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// Says that it is there, and stays.

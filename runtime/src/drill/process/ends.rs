@@ -22,7 +22,9 @@ const ORPHANED_WITHIN: Duration = Duration::from_secs(5);
 /// How long an agent that ends by itself waits for that, so that it is seen before.
 const SEEN_WITHIN: Duration = Duration::from_secs(10);
 /// How long a daemon may take to be there.
-const START_WITHIN: Duration = Duration::from_secs(20);
+const START_WITHIN: Duration = Duration::from_secs(10);
+/// How often one is summoned that does not get there.
+const MOST_TRIES: u32 = 3;
 
 /// A row of this table.
 const fn row(name: &'static str, what: &'static str, attack: &'static [&'static str], twin: &'static [&'static str]) -> Attack {
@@ -49,7 +51,9 @@ pub(super) const ATTACKS: &[Attack] = &[
 pub(super) fn linger(how: &str) -> io::Result<()> {
     let again = |how: &str| {
         let mut command = Command::new("lazarus");
-        command.args([SUBCOMMAND, LINGER, how]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn()
+        command.args([SUBCOMMAND, LINGER, how]).stdin(Stdio::null()).stdout(Stdio::null());
+        // What fails on the way is said; what stays holds no stream of the agent.
+        command.stderr(if how == "fork" { Stdio::inherit() } else { Stdio::null() }).spawn()
     };
     match how {
         // Three generations: the agent, one that ends, and one that is nobody's child any more.
@@ -82,22 +86,36 @@ pub(super) fn linger(how: &str) -> io::Result<()> {
     }
 }
 
-/// `[how, when]`: summons one that lingers, brings its cell to that end, and looks whether anything of it lives.
+/// `[how, when]`: summons one that lingers, brings its cell to that end, and looks whether anything of it lives. One that did not get as far as
+/// to linger proves nothing, and is tried again.
 fn drive(stage: &Stage, arguments: &[String]) -> io::Result<Seen> {
     let word = |at: usize| arguments.get(at).map_or("", String::as_str);
-    let cell = Summoned::new(stage, &[], &[LINGER, word(0)])?;
     let least = if matches!(word(0), "daemon" | "orphan") { 2 } else { 1 };
-    let started = Instant::now();
-    while cell.alive().len() < least && started.elapsed() < START_WITHIN {
-        thread::sleep(Duration::from_millis(10));
+    let mut tries = 1;
+    loop {
+        let cell = Summoned::new(stage, &[], &[LINGER, word(0)])?;
+        let started = Instant::now();
+        while cell.alive().len() < least && started.elapsed() < START_WITHIN {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let there = cell.alive().len();
+        let seen = if there < least { Err(never_lingered(&cell, there)?) } else { Ok(end(stage, &cell, word(1), there)?) };
+        let destroyed = cell.destroy()?;
+        if destroyed.code != Some(0) {
+            return Ok(Seen::untold(&destroyed.text("message")));
+        }
+        match seen {
+            Ok(seen) => return Ok(seen),
+            Err(why) if tries == MOST_TRIES => return Ok(Seen::untold(&why)),
+            Err(_) => tries += 1,
+        }
     }
-    let there = cell.alive().len();
-    let seen = if there < least { Seen::untold("it never lingered") } else { end(stage, &cell, word(1), there)? };
-    let destroyed = cell.destroy()?;
-    if destroyed.code != Some(0) {
-        return Ok(Seen::untold(&destroyed.text("message")));
-    }
-    Ok(seen)
+}
+
+/// Why nothing can be said: what there was of it, and what it said.
+fn never_lingered(cell: &Summoned<'_>, there: usize) -> io::Result<String> {
+    let said: Vec<String> = cell.logs()?.into_iter().map(|line| line.text).collect();
+    Ok(format!("it never lingered: {there} of its processes live; it said: {}", said.join("; ")))
 }
 
 fn end(stage: &Stage, cell: &Summoned<'_>, when: &str, there: usize) -> io::Result<Seen> {
