@@ -209,12 +209,12 @@ fn of_a_wasm_agent_answers_are_in_its_own_paths() {
     call_is(&why(&lab, &cell, "wasi_snapshot_preview1"), true, "is given", "wasm");
     call_is(&why(&lab, &cell, "wasi_snapshot_preview1::nothing"), false, "does not provide", "wasm");
     for interface in ["wasi:filesystem/types", "wasi:sockets/tcp", "wasi:filesystem", "lazarus:cell/mailbox"] {
-        call_is(&why(&lab, &cell, interface), false, "only components are given, and this is a core module", "wasm");
+        call_is(&why(&lab, &cell, interface), false, "is given only to components, and this is a core module", "wasm");
     }
     let _ = lab.run(&["destroy", &cell]).exits(0);
     let cell = lab.summon(&["scribe", "p", "--component", &guest("scribe").display().to_string()]);
     for import in ["fd_write", "wasi_snapshot_preview1", "wasi_snapshot_preview1::path_open"] {
-        call_is(&why(&lab, &cell, import), false, "only core modules (preview 1) are given, and this is a component", "wasm");
+        call_is(&why(&lab, &cell, import), false, "is given only to core modules (preview 1), and this is a component", "wasm");
     }
     call_is(&why(&lab, &cell, "wasi:filesystem"), true, "is given", "wasm");
     for (version, allowed, rule) in [

@@ -49,7 +49,7 @@ pub enum LoadError {
     #[error("run the program: it imports {0}, which this host does not provide")]
     Import(String),
     /// An import that only agents have.
-    #[error("run the program: it imports {0}, which only agents that live by events are given: export lazarus:cell/agent")]
+    #[error("run the program: it imports {0}, which is given only to agents that live by events: export lazarus:cell/agent")]
     ForAgents(String),
     /// An import of a later version.
     #[error("run the agent: it imports {0}, not all of which this Lazarus has: update Lazarus, or build it with an older lazarus-guest")]
