@@ -50,7 +50,7 @@ fn every_import_says_what_it_needs() {
         ("wasi:random/random@0.2.3", true, "needs nothing"),
         ("wasi:sockets/tcp@0.2.3", true, "finds every network closed"),
         ("lazarus:cell/log@0.1.0", true, "needs nothing"),
-        ("lazarus:cell/mailbox@0.1.0", false, "only agents that live by events"),
+        ("lazarus:cell/mailbox@0.1.0", false, "is given only to agents that live by events"),
         ("wasi:http/outgoing-handler@0.2.3", false, "it grants no network yet"),
         ("wasi:keyvalue/store@0.2.0", false, "does not provide"),
         ("wasi:cli/stderr@0.3.0", false, "does not provide"),

@@ -142,7 +142,7 @@ fn every_way_to_an_end_leaves_a_receipt() {
     let of_expiry = receipt(&lab, &expired);
     assert!(of_expiry["signature"].is_string() && of_expiry["receipt"]["home_sha256"].is_string(), "{of_expiry}");
     let reason = text(&lab.cell(&expired)["cell"]["reason"]);
-    assert!(reason.starts_with("destroyed as its time to live was over, on the word of human:"), "nobody did it by hand: {reason}");
+    assert!(reason.starts_with("destroyed after its time to live was over, on the word of human:"), "nobody did it by hand: {reason}");
     // One that never came to life has nothing to digest, and says so.
     let failed = lab.json(&["summon", "scribe", "p", "--", "/no/such/program"]).exits(REFUSED).json();
     let cells = lab.json(&["status", "--all"]).exits(0).json();

@@ -262,8 +262,13 @@ fn typed(lab: &Lab, script: &str, keys: &[u8]) -> [String; 2] {
 #[test]
 fn what_is_typed_for_the_shell_is_not_the_agents() {
     let lab = Lab::new();
-    let script = "\"$L\" run -- sh -c 'echo ready; exec cat' > out & read line; echo \"$line\" > shell; wait";
-    assert_eq!(typed(&lab, script, b"typed\n"), ["ready\n", "typed\n"]);
+    // Its outputs lead to the terminal as well, and are open for reading where somebody else opened them.
+    for stream in [0, 2] {
+        lab.file("out", "");
+        let agent = format!("\"$L\" run -- sh -c 'echo ready; exec cat <&{stream}' > out & ");
+        let script = agent + "read line; echo \"$line\" > shell; wait";
+        assert_eq!(typed(&lab, &script, b"typed\n"), ["ready\n", "typed\n"], "{stream}");
+    }
     nothing_is_left(&lab);
 }
 

@@ -102,7 +102,7 @@ impl Record {
         let is_over = self.proposal.on_expire == OnExpire::Destroy && self.expires_at <= self.state_since;
         match &self.state {
             State::Destroyed { by, .. } if is_over && *by == self.proposal.owner => {
-                Some(format!("destroyed as its time to live was over, on the word of {by} (on-expire destroy)"))
+                Some(format!("destroyed after its time to live was over, on the word of {by} (on-expire destroy)"))
             }
             State::Proposed
             | State::Active

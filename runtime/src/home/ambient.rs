@@ -1,4 +1,4 @@
-//! The only place of this crate that opens paths of the machine by name.
+//! The place of this crate that opens paths of the machine by name ([`super::look`] looks at some, and opens nothing to read or write).
 //!
 //! Each function says who calls it and on whose word the path is opened. Everything else works
 //! from the handles that these return. Links are followed here, since the operator named the path.

@@ -53,6 +53,6 @@ pub use measure::{Measured, measure};
 pub use rehearsal::{Stage, clear_stale, stage_path};
 pub use remove::{Removed, remove_tree};
 pub use seed::{Database, SeedError, Seeded, seed};
-pub use source::{SourceError, Sources};
+pub use source::{SourceError, Sources, is_the_systems};
 pub use tar::{Copied, EntryKind, TarWriter};
 pub use template::digest_tree;

@@ -93,6 +93,11 @@ impl Mounted {
         OF_FILES.contains(&self.kind.as_str()) || self.kind.starts_with(OF_FILES_FAMILY)
     }
 
+    /// Whether it is the same mount, and not another one of the same file system.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+
     fn parse(line: &[u8]) -> Option<Self> {
         let mut fields = line.split(|byte| *byte == b' ');
         let number = |field: &[u8]| std::str::from_utf8(field).ok()?.parse().ok();
@@ -175,8 +180,13 @@ impl MountTable {
 
     /// Whether a mount shows a directory that is kept from agents (which is on `on`), a part of it, or what is mounted in there.
     pub fn shows(&self, mounted: &Mounted, kept: &Path, on: &Mounted) -> bool {
+        self.shows_at(mounted, &mounted.point, kept, on)
+    }
+
+    /// Whether it does so at or below a path of its own.
+    pub fn shows_at(&self, mounted: &Mounted, path: &Path, kept: &Path, on: &Mounted) -> bool {
         let extent = |mounted: &Mounted, path: PathBuf| Extent { device: mounted.device.clone(), path };
-        let shown = extent(mounted, mounted.root.clone());
+        let Some(shown) = mounted.within(path).map(|path| extent(mounted, path)) else { return true };
         let inside = self.below(kept, on).into_iter().map(|inner| extent(inner, inner.root.clone()));
         on.within(kept).map(|path| extent(on, path)).into_iter().chain(inside).any(|kept| shown.meets(&kept))
     }

@@ -192,17 +192,9 @@ impl Sources {
     /// # Errors
     /// One of them is never granted: a root can be below /usr, and something mounted there.
     pub fn read_by_default(&self) -> Result<Vec<(PathBuf, PathBuf)>, SourceError> {
-        self.reads(&READ_BY_DEFAULT.map(PathBuf::from))
-    }
-
-    /// Checks several paths that a process agent is to read. Returns those that exist, and where they lead.
-    ///
-    /// # Errors
-    /// The first that is never granted.
-    pub fn reads(&self, paths: &[PathBuf]) -> Result<Vec<(PathBuf, PathBuf)>, SourceError> {
-        let found = paths.iter().filter_map(|path| {
-            let found = self.read(path).transpose()?;
-            Some(found.map(|found| (path.clone(), found)))
+        let found = READ_BY_DEFAULT.iter().map(PathBuf::from).filter_map(|path| {
+            let found = self.read(&path).transpose()?;
+            Some(found.map(|found| (path, found)))
         });
         found.collect()
     }
@@ -262,6 +254,14 @@ impl Sources {
         if !on.holds_files() {
             return Err(SourceError::System(path.to_owned()));
         }
+        for kept in self.roots.iter().chain(&self.hermes) {
+            let number = mount_of(kept);
+            let kept_on = table.of(kept, number).ok_or_else(untold)?;
+            // On the very mount of what is kept, paths say enough.
+            if !on.is_same(kept_on) && table.shows_at(on, &found.path, kept, kept_on) {
+                return Err(SourceError::Shown { path: path.to_owned(), below: on.point.clone(), kept: kept.clone() });
+            }
+        }
         for mounted in table.below(&found.path, on) {
             let (below, kind) = (mounted.point.clone(), mounted.kind.clone());
             if !mounted.holds_files() {
@@ -279,7 +279,7 @@ impl Sources {
 }
 
 /// Whether a link may lead there: the path is one of those that every process agent may read, or what it leads to is in one of them.
-fn is_the_systems(path: &Path, found: &Path) -> bool {
+pub fn is_the_systems(path: &Path, found: &Path) -> bool {
     let own = READ_BY_DEFAULT.iter().map(Path::new);
     own.clone().any(|own| own == path) || own.filter_map(|own| own.canonicalize().ok()).any(|own| found.starts_with(own))
 }

@@ -111,6 +111,17 @@ fn what_is_mounted_below_a_path_must_be_files_and_nothing_that_is_kept() {
         refused.push((check(&build), says));
         run("umount", &[], &[&point]);
     }
+    // A part of what is kept, under another name, which is itself what is asked for.
+    fs::create_dir_all(at("data/root/cells/x/home")).expect("made");
+    fs::write(at("me/.hermes/auth"), "x").expect("written");
+    fs::write(at("file"), "").expect("written");
+    for (source, point, ask) in [("data/root/cells/x", &point, point.join("home")), ("me/.hermes/auth", &at("file"), at("file"))] {
+        run("mount", &["--bind"], &[&at(source), point]);
+        let found = check(&ask);
+        run("umount", &[], &[point]);
+        assert!(matches!(found, Err(SourceError::Shown { .. })), "{source}: {found:?}");
+    }
+    assert!(check(&at("file")).is_ok());
     // A part of what is kept that is a file system of its own.
     let cells = at("data/root/cells");
     run("mount", &["-t", "tmpfs", "none"], &[&cells]);

@@ -1,7 +1,7 @@
 //! What a `/proc` of one's own shows beside its processes: the kernel's figures of the whole machine. Most of them are covered.
 //!
 //! Whoever has the machine's user 0 may read what is root's alone, privileges or not: where the kernel's memory is, and what is in it. So only
-//! what programs commonly read stays, and everything else is covered, known by name or not. (`subset=pid` leaves nothing at all: `ps`, `free` and
+//! what programs commonly read stays, and everything else that is there when the agent starts is covered, known by name or not. (`subset=pid` leaves nothing at all: `ps`, `free` and
 //! `os.cpus()` of Node then find no processor and no memory.)
 
 use std::{

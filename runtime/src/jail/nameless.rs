@@ -60,8 +60,9 @@ pub fn nameless(processes: &[u32], places: &[PathBuf]) -> Nameless {
             found.unseen = Some(format!("what process {pid} holds open cannot be seen ({error})"));
         }
     }
+    let counted: HashSet<u64> = found.counted.iter().map(|(_, inode)| *inode).collect();
     for (inode, bytes) in std::mem::take(&mut found.mapped) {
-        if !found.counted.iter().any(|(_, counted)| *counted == inode) {
+        if !counted.contains(&inode) {
             found.add(bytes);
         }
     }

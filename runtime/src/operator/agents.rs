@@ -121,7 +121,7 @@ impl Operator {
     pub fn agent_show(&mut self, name: &AgentName) -> Result<AgentShown, Error> {
         let installed = agent::load(&self.root, name)?.ok_or_else(|| Error::AgentNotFound(name.clone()))?;
         let backend = backend(&installed);
-        let policy = self.policy(Some(&installed), &Wish::default())?;
+        let (policy, _) = self.policy(&crate::home::Sources::of(&self.root), Some(&installed), &Wish::default())?;
         let program = program(&installed);
         let approval = self.approval_of(&installed)?;
         let Terms { definition, component, template, grants: _ } = &installed.terms;

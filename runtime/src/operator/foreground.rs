@@ -4,21 +4,22 @@
 //! meant for the shell. So it has the terminal's input only while the command has the terminal, and the command keeps it to its end:
 //!
 //! - started in the background, its input is empty;
+//! - its output, which on a terminal is open for reading as well, is opened again for writing alone;
 //! - in the foreground, the terminal does not stop it (Ctrl-Z): it is the cell's warden, which may not sleep, either.
 
 use std::{
     fs::File,
     io,
-    os::fd::AsFd,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     sync::{Arc, atomic::AtomicBool},
 };
 
 use rustix::{
-    fs::{FileType, fstat},
+    fs::{CWD, FileType, Mode, OFlags, fcntl_getfl, fstat, openat},
     io::Errno,
     process::getpgrp,
-    stdio::{dup2_stdin, stderr, stdin, stdout},
-    termios::tcgetpgrp,
+    stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stderr, stdin, stdout},
+    termios::{isatty, tcgetpgrp},
 };
 
 use super::Error;
@@ -60,15 +61,39 @@ pub(super) fn lend_streams() -> Result<(), Error> {
             return Err(Error::Contradiction(why));
         }
     }
-    keep_the_terminal().map_err(Error::Streams)
+    keep_the_terminal().map_err(Error::Streams)?;
+    match write_alone() {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Err(Error::Contradiction(
+            "the terminal is another user's, and its program could read from it what is typed: send the output through a pipe, as in 2>&1 | cat",
+        )),
+        written => written.map_err(Error::Streams),
+    }
 }
 
 fn keep_the_terminal() -> io::Result<()> {
-    match input(stdin())? {
-        Input::Other => {}
-        Input::Background => dup2_stdin(File::open("/dev/null")?)?,
-        // A handler that does nothing in particular: programs that are started from here do not have it.
-        Input::Foreground => drop(signal_hook::flag::register(signal_hook::consts::SIGTSTP, Arc::new(AtomicBool::new(false)))?),
+    if input(stdin())? == Input::Background {
+        dup2_stdin(File::open("/dev/null")?)?;
+    }
+    for stream in [stdin(), stdout(), stderr()] {
+        if input(stream)? == Input::Foreground {
+            // A handler that does nothing in particular: programs that are started from here do not have it.
+            signal_hook::flag::register(signal_hook::consts::SIGTSTP, Arc::new(AtomicBool::new(false)))?;
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Opens an output that is a terminal again, so that nothing can be read from it.
+fn write_alone() -> io::Result<()> {
+    type Replace = fn(&OwnedFd) -> rustix::io::Result<()>;
+    let outputs: [(BorrowedFd<'_>, Replace); 2] = [(stdout(), |file| dup2_stdout(file)), (stderr(), |file| dup2_stderr(file))];
+    for (stream, replace) in outputs {
+        let is_readable = fcntl_getfl(stream)? & OFlags::RWMODE != OFlags::WRONLY;
+        if is_readable && isatty(stream) {
+            let flags = OFlags::WRONLY | OFlags::NOCTTY | OFlags::CLOEXEC;
+            replace(&openat(CWD, format!("/proc/self/fd/{}", stream.as_raw_fd()), flags, Mode::empty())?)?;
+        }
     }
     Ok(())
 }

@@ -140,6 +140,7 @@ impl Operator {
             stdio: if wish.throwaway { Stdio::Inherited } else { Stdio::Captured },
             decided: Vec::new(),
         };
+        let sources = Sources::of(&self.root);
         let mut first: Option<(AgentName, BackendKind)> = None;
         for agent in agents {
             // A component named on the command line is not the defined program: the definition's grants are not for it.
@@ -160,7 +161,7 @@ impl Operator {
             planned.ttl = planned.ttl.max(ttl);
             planned.on_expire = planned.on_expire.or(on_expire);
             let tick = policy_of.and_then(|installed| installed.definition.life.tick);
-            let policy = self.policy(policy_of, wish)?;
+            let (policy, reads) = self.policy(&sources, policy_of, wish)?;
             let template = policy_of.and_then(|installed| installed.template.is_some().then(|| agent::template_path(&self.root, agent)));
             let terms = policy_of
                 .map(|installed| (installed.terms.definition.to_string(), installed.terms.template.map(|digest| digest.to_string())));
@@ -176,7 +177,7 @@ impl Operator {
             }
             agent::must_fit(agent, &policy, &wish.limits, tick, backend)?;
             if backend == BackendKind::Process {
-                self.must_read_what_is_read(&policy)?;
+                must_read_what_is_read(&sources, reads, &policy)?;
             }
             self.must_leave_the_cell_its_places(&policy, backend, wish.bare)?;
             if let Some((first, first_needs)) = &first
@@ -218,7 +219,8 @@ impl Operator {
     }
 
     /// The policy: what the definition asks for and what the command line names, with every path looked at.
-    pub(super) fn policy(&self, installed: Option<&Installed>, wish: &Wish) -> Result<Policy, Error> {
+    /// With it, what it names for reading, and where that leads.
+    pub(super) fn policy(&self, sources: &Sources, installed: Option<&Installed>, wish: &Wish) -> Result<(Policy, Vec<Readable>), Error> {
         let options = Options {
             env: wish.env.clone(),
             read: wish.read.clone(),
@@ -230,7 +232,6 @@ impl Operator {
         };
         let definition = installed.map(|installed| &installed.definition);
         let mut policy = agent::resolve(definition, &options)?;
-        let sources = Sources::of(&self.root);
         for mount in &mut policy.mounts {
             // What the definition asks for is told with its place in there.
             let asked = definition.zip(definition.and_then(|definition| definition.mounts.iter().position(|asked| asked == mount)));
@@ -244,54 +245,8 @@ impl Operator {
         if let (false, Some((_, overlap))) = (wish.bare, overlap(&policy.mounts)) {
             return Err(ResolveError::from(overlap).into());
         }
-        self.keep_what_is_there(definition, wish, &mut policy)?;
-        Ok(policy)
-    }
-
-    /// Looks at what a process agent is to read, and leaves out what this machine does not have.
-    fn keep_what_is_there(&self, definition: Option<&Definition>, wish: &Wish, policy: &mut Policy) -> Result<(), Error> {
-        if policy.read.is_empty() {
-            return Ok(());
-        }
-        // A definition that names nothing to read gets what programs need to run at all; what is typed comes on top of either.
-        if definition.is_none_or(|definition| definition.read.is_empty()) {
-            policy.read.splice(0..0, READ_BY_DEFAULT.map(PathBuf::from));
-        }
-        let sources = Sources::of(&self.root);
-        let mut there: Vec<Readable> = Vec::new();
-        for path in std::mem::take(&mut policy.read) {
-            // A path that this machine does not have grants nothing; one that was typed is a mistake worth telling.
-            let asked = definition.zip(definition.and_then(|definition| definition.read.iter().position(|asked| *asked == path)));
-            let checked = sources.read(&path);
-            let found = match asked.filter(|_| !wish.read.contains(&path)) {
-                Some((definition, index)) => checked.map_err(|error| misplaced(definition, definition.places.read.get(index), &error))?,
-                None => checked?,
-            };
-            match found {
-                // Seen through what is granted anyway, such as /bin/sh.
-                Some(host) if there.iter().any(|other| path.starts_with(&other.named) && host.starts_with(&other.host)) => {}
-                Some(host) => there.push(Readable { named: path, host }),
-                None if wish.read.contains(&path) => return Err(Error::NothingToRead(path)),
-                None => {}
-            }
-        }
-        policy.read = there.into_iter().map(|read| read.named).collect();
-        match definition {
-            // Nothing named would stand for the system's own, which is more than was asked for.
-            Some(definition) if policy.read.is_empty() => Err(Error::NothingOfThese(definition.name.clone(), definition.read.clone())),
-            Some(_) | None => Ok(()),
-        }
-    }
-
-    /// What a process agent with this policy reads, and where it leads; refused where a mount contradicts it.
-    fn must_read_what_is_read(&self, policy: &Policy) -> Result<(), Error> {
-        let sources = Sources::of(&self.root);
-        let reads = if policy.read.is_empty() { sources.read_by_default()? } else { sources.reads(&policy.read)? };
-        let reads: Vec<Readable> = reads.into_iter().map(|(named, host)| Readable { named, host }).collect();
-        match overlap_of_reads(&reads, &policy.mounts) {
-            Some((_, overlap)) => Err(ResolveError::from(overlap).into()),
-            None => Ok(()),
-        }
+        let reads = keep_what_is_there(sources, definition, wish, &mut policy)?;
+        Ok((policy, reads))
     }
 
     /// The program, and the digest of what was compiled.
@@ -322,6 +277,56 @@ impl Operator {
         };
         let path = self.root.cache_path().join(cached.file_name());
         Ok((Program::Compiled { cached: path, form: cached.form, args }, Some(cached.source_sha256)))
+    }
+}
+
+/// Looks at what a process agent is to read, and leaves out what this machine does not have.
+fn keep_what_is_there(
+    sources: &Sources,
+    definition: Option<&Definition>,
+    wish: &Wish,
+    policy: &mut Policy,
+) -> Result<Vec<Readable>, Error> {
+    if policy.read.is_empty() {
+        return Ok(Vec::new());
+    }
+    // A definition that names nothing to read gets what programs need to run at all; what is typed comes on top of either.
+    if definition.is_none_or(|definition| definition.read.is_empty()) {
+        policy.read.splice(0..0, READ_BY_DEFAULT.map(PathBuf::from));
+    }
+    let mut there: Vec<Readable> = Vec::new();
+    for path in std::mem::take(&mut policy.read) {
+        // A path that this machine does not have grants nothing; one that was typed is a mistake worth telling.
+        let asked = definition.zip(definition.and_then(|definition| definition.read.iter().position(|asked| *asked == path)));
+        let checked = sources.read(&path);
+        let found = match asked.filter(|_| !wish.read.contains(&path)) {
+            Some((definition, index)) => checked.map_err(|error| misplaced(definition, definition.places.read.get(index), &error))?,
+            None => checked?,
+        };
+        match found {
+            // Seen through what is granted anyway, such as /bin/sh.
+            Some(host) if there.iter().any(|other| path.starts_with(&other.named) && host.starts_with(&other.host)) => {}
+            Some(host) => there.push(Readable { named: path, host }),
+            None if wish.read.contains(&path) => return Err(Error::NothingToRead(path)),
+            None => {}
+        }
+    }
+    policy.read = there.iter().map(|read| read.named.clone()).collect();
+    match definition {
+        // Nothing named would stand for the system's own, which is more than was asked for.
+        Some(definition) if policy.read.is_empty() => Err(Error::NothingOfThese(definition.name.clone(), definition.read.clone())),
+        Some(_) | None => Ok(there),
+    }
+}
+
+/// Refuses a mount that contradicts what a process agent reads: what was named, or what every one may read.
+fn must_read_what_is_read(sources: &Sources, mut reads: Vec<Readable>, policy: &Policy) -> Result<(), Error> {
+    if policy.read.is_empty() {
+        reads = sources.read_by_default()?.into_iter().map(|(named, host)| Readable { named, host }).collect();
+    }
+    match overlap_of_reads(&reads, &policy.mounts) {
+        Some((_, overlap)) => Err(ResolveError::from(overlap).into()),
+        None => Ok(()),
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     audit::Action,
     backend::protocol::End,
-    cell::{AgentName, CellId, ProjectName, State},
+    cell::{AgentName, CellId, ProjectName, State, text::with_causes},
     warden::{self, Outcome},
 };
 
@@ -67,7 +67,8 @@ impl Operator {
     fn finish(&mut self, id: &CellId) -> Result<(), Error> {
         let finished = self.finish_audited(id);
         if let Err(error) = &finished {
-            self.note_failed(Action::Destroy, id, &error.to_string())?;
+            // Where that cannot be written, what went wrong already is the answer.
+            drop(self.note_failed(Action::Destroy, id, &with_causes(error)));
         }
         finished
     }
@@ -91,7 +92,7 @@ impl Operator {
         let mut toll = Toll::default();
         teardown::no_stragglers(id, &mut toll)?;
         let by = self.actor.clone();
-        let teardown = self.registry.begin_teardown(&record, &by.to_string(), None)?;
+        let teardown = self.begin_teardown(&record, &by.to_string(), || None)?;
         self.put_away(&record, Undertaking { by, teardown, toll, razing: false, _claim: claim }).map(drop)
     }
 }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     audit::{Action, Draft, Phase},
-    cell::{CellId, Event, FailReason, Identity, Record, State},
+    cell::{CellId, Event, FailReason, Identity, Record, State, text::with_causes},
     jail::liveness::{self, Liveness},
     registry::TransitionExtras,
 };
@@ -46,7 +46,7 @@ impl Operator {
                 Ok(true) => swept.destroyed.push(id),
                 // Another command tears it down.
                 Ok(false) => {}
-                Err(error) => swept.failed.push((id, error.to_string())),
+                Err(error) => swept.failed.push((id, with_causes(&error))),
             }
         }
         Ok(swept)
@@ -77,7 +77,7 @@ impl Operator {
     fn tear_down_unasked(&mut self, record: &Record, by: &Identity, mut is_intended: bool) -> Result<bool, Error> {
         let done = self.tear_down_claimed(record, by, &mut is_intended);
         let outcome = match &done {
-            Err(error) if is_intended => Some((Phase::Failed, error.to_string())),
+            Err(error) if is_intended => Some((Phase::Failed, with_causes(error))),
             Ok(false) if is_intended => Some((Phase::Refused, "another command is tearing it down".to_owned())),
             Ok(_) | Err(_) => None,
         };
@@ -100,13 +100,7 @@ impl Operator {
         *is_intended |= self.inherits_intent(&now)?;
         let why = if record.proposal.throwaway { "its run is over" } else { "its time to live is over" };
         let intent = |intended: bool| (!intended).then(|| Draft::new(ACTOR, Action::Destroy, Phase::Intent, Some(id), why));
-        let teardown = match self.registry.begin_teardown(&now, ACTOR, intent(*is_intended)).map_err(Error::from) {
-            // What is to be removed may be what fills the disk.
-            Err(error) if error.is_full_disk() && self.root.spend_reserve() => {
-                self.registry.begin_teardown(&now, ACTOR, intent(*is_intended))?
-            }
-            begun => begun?,
-        };
+        let teardown = self.begin_teardown(&now, ACTOR, || intent(*is_intended))?;
         *is_intended = true;
         let work = Undertaking { by: by.clone(), teardown, toll: Toll::default(), razing: false, _claim: claim };
         self.carry_out(&now, work).map(|_| true)

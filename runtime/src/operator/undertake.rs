@@ -12,7 +12,7 @@ use super::{
     teardown::{self, Toll},
 };
 use crate::{
-    audit::Action,
+    audit::{Action, Draft},
     cell::{CellId, CloseReason, Event, FailReason, Identity, Receipt, Record, State},
     failpoint::{self, Point},
     home::{CellDir, Claim, Claiming, Lease, LeaseError},
@@ -46,6 +46,15 @@ pub(super) struct Undertaking {
 }
 
 impl Operator {
+    /// Writes down that the teardown of a cell begins in which nothing lives. What is to be removed may be what fills the disk: then the reserve is
+    /// spent on it.
+    pub(super) fn begin_teardown(&mut self, record: &Record, actor: &str, intent: impl Fn() -> Option<Draft>) -> Result<Teardown, Error> {
+        match self.registry.begin_teardown(record, actor, intent()).map_err(Error::from) {
+            Err(error) if error.is_full_disk() && self.root.spend_reserve() => Ok(self.registry.begin_teardown(record, actor, intent())?),
+            begun => begun,
+        }
+    }
+
     /// Claims a cell for a teardown. Waits for another one; nothing is claimed where there is no directory, and the other's tombstone was waited for.
     ///
     /// # Errors

@@ -142,7 +142,7 @@ impl Registry {
 /// Adds to a receipt what the attempts before the one that ends here did, whose rows go.
 pub(super) fn sum_up(write: &Write<'_, '_>, record: &Record, own: Option<&Teardown>, receipt: &mut Receipt) -> Result<(), RegistryError> {
     let cell = &record.proposal.cell_id;
-    let earlier: Vec<Kept> = attempts(write, cell)?.into_iter().filter(|kept| own.is_none_or(|own| own.attempt != kept.attempt)).collect();
+    let earlier: Vec<Kept> = attempts(write, cell)?.into_iter().filter(|kept| own.is_none_or(|own| kept.attempt < own.attempt)).collect();
     let cut_short = earlier.iter().find(|kept| kept.did.cut_short).map(|kept| kept.did.at);
     // Of the same life: a cell that lived on meanwhile held something else.
     let digested = |kept: &Kept| kept.digest.clone().filter(|_| kept.generation == record.generation);

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{DocumentError, canonical::Canonical, key::PublicKey, signer::Signer};
 use crate::{
-    cell::{Attempt, CellId, Identity, ProjectName, Receipt, text::one_line},
+    cell::{
+        Attempt, CellId, Identity, ProjectName, Receipt,
+        text::{one_line, with_causes},
+    },
     home::Root,
     registry::{Burial, Buried, Registry, RegistryError, Teardown},
 };
@@ -219,10 +222,7 @@ pub fn bury(
     actor: &str,
     receipt: Receipt,
 ) -> Result<Buried, RegistryError> {
-    let signer = Signer::ensure(root, registry, actor).map_err(|error| match std::error::Error::source(&error) {
-        Some(cause) => format!("could not {error}: {cause}"),
-        None => format!("could not {error}"),
-    });
+    let signer = Signer::ensure(root, registry, actor).map_err(|error| format!("could not {}", with_causes(&error)));
     registry.bury(cell, teardown, by, receipt, actor, |burial| {
         let document = SignedReceipt::new(burial, signer.as_ref().map_err(String::as_str));
         serde_json::to_string(&document).map_err(|_| RegistryError::OutOfRange("a receipt"))

@@ -20,6 +20,7 @@ use crate::{
         Launch,
         reach::{self, CLIENT_DIRECTORY, Origin, Reached},
     },
+    home::is_the_systems,
     policy::{Access, Granted},
 };
 
@@ -96,6 +97,10 @@ impl Sources {
             let opened = place(host, OFlags::empty(), |kind| link || is_plain(kind))?;
             // Where it is: what was opened, not what its path leads to by now.
             let resolved = fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())).map_err(fail)?;
+            // It was looked at when it was planned; what was swapped since is not what was granted.
+            if resolved != *host && !is_the_systems(host, &resolved) {
+                return Err(fail(leads_elsewhere()));
+            }
             if link { linked.push((host, resolved)) } else { trees.push((host, opened, resolved)) }
         }
         for (path, resolved) in linked {
@@ -137,7 +142,13 @@ impl Sources {
             let (host, guest) = (host.to_owned(), guest.to_owned());
             return Err(SpawnError::Jail(crate::jail::JailError::MountNeedsNamespace { host, guest, because: because.to_owned() }));
         }
-        self.push(place(host, OFlags::empty(), is_plain)?, guest, usage, Granted::Mount);
+        let opened = place(host, OFlags::empty(), is_plain)?;
+        // The plan has the way without links.
+        let fail = |source| SpawnError::Open { path: host.to_owned(), source };
+        if fs::read_link(format!("/proc/self/fd/{}", opened.as_raw_fd())).map_err(fail)? != *host {
+            return Err(fail(leads_elsewhere()));
+        }
+        self.push(opened, guest, usage, Granted::Mount);
         Ok(())
     }
 
@@ -145,6 +156,10 @@ impl Sources {
     fn is_writable_above(&self, path: &Path, usage: Use) -> bool {
         usage == Use::Read && self.places.iter().any(|place| place.usage == Use::Write && path.starts_with(&place.target))
     }
+}
+
+fn leads_elsewhere() -> io::Error {
+    io::Error::other("it leads elsewhere than when it was granted")
 }
 
 fn is_plain(kind: FileType) -> bool {

@@ -8,7 +8,7 @@ use crate::{
         wasm::imports::{self, Needs},
     },
     cell::text::one_line,
-    jail::{JailError, Profile, Verdict, ruling},
+    jail::{JailError, MARKS, Profile, Verdict, ruling},
     mail::{self, CallKind},
     policy::Enforcer,
 };
@@ -103,7 +103,9 @@ pub(super) fn syscall(launch: &Launch, ground: &Ground, name: &str) -> Result<Op
         None => (Profile::Process, "a process agent's list"),
         Some(_) => (Profile::WasmHost, "the list of its host, since a wasm agent makes no system calls itself"),
     };
-    let Some(found) = ruling(profile, ground.own_root, ground.speaks, name).map_err(JailError::Seccomp)? else { return Ok(None) };
+    // In a root of its own, calls that change marks are held as well where its streams are files of the machine.
+    let unheld = !(ground.marks && MARKS.iter().any(|(mark, _)| *mark == name));
+    let Some(found) = ruling(profile, ground.own_root && unheld, ground.speaks, name).map_err(JailError::Seccomp)? else { return Ok(None) };
     let otherwise = found.otherwise.unwrap_or_default();
     let name = found.name;
     let said = match found.verdict {
@@ -123,9 +125,7 @@ pub(super) fn syscall(launch: &Launch, ground: &Ground, name: &str) -> Result<Op
             "{name}(2) is let pass by {whose}: there is no mount namespace, and nobody could decide about it here, so that what it changes may be any \
              file of its user"
         )),
-        Verdict::Made => Ok(format!(
-            "{name}(2) is held, and made for the agent on what lies where it may write, since there is no mount namespace; elsewhere {otherwise}"
-        )),
+        Verdict::Made => Ok(format!("{name}(2) is held, and made for the agent on what lies where it may write; elsewhere {otherwise}")),
         Verdict::Never => Err(format!("{name}(2) is refused by {whose}: {otherwise}")),
     };
     Ok(Some(Ruling::new(&said, &[Enforcer::Seccomp])))

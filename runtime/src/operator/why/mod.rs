@@ -104,7 +104,7 @@ struct Ground {
     landlock_tcp: bool,
     /// Whether it takes part in its cell's talk.
     speaks: bool,
-    /// Whether the reaper decides about changes of modes, owners, times and attributes: without a mount namespace.
+    /// Whether the reaper decides about changes of modes, owners, times and attributes: without a mount namespace, and where its streams are files of the machine.
     marks: bool,
 }
 

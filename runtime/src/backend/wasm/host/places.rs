@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io,
+    os::fd::AsRawFd,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
@@ -148,6 +149,10 @@ impl Opened {
         }
         let flags = (OFlags::PATH | OFlags::DIRECTORY).bits().cast_signed();
         let file = File::options().read(true).custom_flags(flags).open(path)?;
+        // The plan has the way without links: what was swapped since is not what was granted.
+        if std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd()))? != path {
+            return Err(io::Error::other("it leads elsewhere than when it was granted"));
+        }
         let dir = Dir::new(file, FsPerms::ReadOnly, OpenMode::READ, self.in_place);
         self.open.insert(path.to_owned(), dir.clone());
         Ok(dir)
